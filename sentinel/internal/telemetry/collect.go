@@ -1,0 +1,200 @@
+package telemetry
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The metric families. Labels hold configured ids and closed sets only.
+var (
+	upDesc          = describe("up", "Always 1 while the proxy runs.")
+	buildDesc       = describe("build_info", "Always 1; the label tells the version.", "version")
+	memoryDesc      = describe("memory_usage_bytes", "Resident memory of the process.")
+	cpuDesc         = describe("cpu_usage_percent", "CPU time since the last scrape, 100 for one CPU kept busy.")
+	activeDesc      = describe("active_requests", "Requests being served.")
+	openDesc        = describe("open_connections", "Client connections open.")
+	connectionsDesc = describe("connections_total", "Client connections accepted.")
+	handshakeDesc   = describe("tls_handshake_duration_seconds", "Time of finished TLS handshakes.", "version")
+	reloadsDesc     = describe("config_reloads_total", "Attempts to reload the configuration.", "result")
+	logDropsDesc    = describe("log_dropped_total", "Log lines lost to a slow or failing sink.", "log")
+	blockedDesc     = describe("blocked_requests_total", "Requests that the proxy refused.", "reason")
+	rateLimitedDesc = describe("rate_limit_hits_total", "Requests that hit a rate limit.")
+
+	requestsDesc      = describe("requests_total", "Requests answered.", "route", "method", "status")
+	timesDesc         = describe("request_duration_seconds", "Time from the request to the end of its answer.", "route", "method")
+	requestSizesDesc  = describe("request_body_size_bytes", "Size of request bodies.", "route")
+	responseSizesDesc = describe("response_body_size_bytes", "Size of response bodies.", "route")
+
+	attemptsDesc = describe("upstream_attempts_total", "Attempts at an upstream.", "upstream", "route")
+	retriesDesc  = describe("upstream_retries_total", "Attempts after the first.", "upstream", "route")
+	failuresDesc = describe("upstream_failures_total", "Failed attempts.", "upstream", "route", "reason")
+	acquiredDesc = describe("connection_pool_acquired_total", "Connections taken from the pool.", "upstream")
+	poolSizeDesc = describe("connection_pool_size", "Connections open to the upstream.", "upstream")
+	poolIdleDesc = describe("connection_pool_idle", "Connections without a request.", "upstream")
+	backendsDesc = describe("upstream_healthy_backends", "Healthy targets.", "upstream")
+	healthyDesc  = describe("upstream_target_healthy", "1 when the target is healthy, else 0.", "upstream", "target")
+	breakerDesc  = describe("circuit_breaker_state", "0 closed, 1 open, 2 half-open.", "component", "route")
+)
+
+var descs = []*prometheus.Desc{
+	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
+	logDropsDesc, blockedDesc, rateLimitedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
+	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
+	breakerDesc,
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sentinel_"+name, help, labels, nil)
+}
+
+// collector turns the counters into metrics when the registry asks.
+type collector struct{ m *Metrics }
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	out := sink(ch)
+	c.m.mu.Lock()
+	routes := slices.Collect(maps.Values(c.m.routes))
+	upstreams := slices.Collect(maps.Values(c.m.upstreams))
+	c.m.mu.Unlock()
+
+	out.proxy(c.m)
+	for _, r := range routes {
+		out.route(r)
+	}
+	for _, u := range upstreams {
+		out.upstream(u)
+	}
+}
+
+// sink is where the metrics of one scrape go.
+type sink chan<- prometheus.Metric
+
+func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (s sink) counter(d *prometheus.Desc, n uint64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (s sink) set(d *prometheus.Desc, set map[string]*Counter) {
+	for word, c := range set {
+		s.counter(d, c.n.Load(), word)
+	}
+}
+
+// durations leaves out a histogram without observations: most routes see few of the methods.
+func (s sink) durations(d *prometheus.Desc, h *durations, labels ...string) {
+	micros := h.micros.Load()
+	s.histogram(d, series{durationSeconds, h.buckets[:], float64(micros) / 1e6, labels})
+}
+
+func (s sink) sizes(d *prometheus.Desc, h *sizes, labels ...string) {
+	s.histogram(d, series{sizeBytes, h.buckets[:], float64(h.bytes.Load()), labels})
+}
+
+type series struct {
+	bounds  []float64
+	buckets []atomic.Uint64
+	sum     float64
+	labels  []string
+}
+
+func (s sink) histogram(d *prometheus.Desc, h series) {
+	if count, upTo := cumulate(h.bounds, h.buckets); count > 0 {
+		s <- prometheus.MustNewConstHistogram(d, count, h.sum, upTo, h.labels...)
+	}
+}
+
+func (s sink) proxy(m *Metrics) {
+	s.gauge(upDesc, 1)
+	s.gauge(buildDesc, 1, m.version)
+	s.gauge(memoryDesc, memoryBytes())
+	s.gauge(cpuDesc, m.process.cpuPercent())
+	s.gauge(activeDesc, float64(m.ActiveRequests.Value()))
+	s.gauge(openDesc, float64(m.OpenConnections.Value()))
+	s.counter(connectionsDesc, m.Connections.n.Load())
+	s.counter(rateLimitedDesc, m.RateLimited.n.Load())
+	s.counter(reloadsDesc, m.reloads[0].n.Load(), "failure")
+	s.counter(reloadsDesc, m.reloads[1].n.Load(), "success")
+	s.set(logDropsDesc, m.logDrops)
+	s.set(blockedDesc, m.blocked)
+	for i := range m.handshakes {
+		s.durations(handshakeDesc, &m.handshakes[i], tlsVersions[i])
+	}
+}
+
+func (s sink) route(r *RouteMetrics) {
+	for i := range r.methods {
+		m, method := r.methods[i].Load(), methodNames[i]
+		if m == nil {
+			continue
+		}
+		for slot := range m.statuses {
+			if n := m.statuses[slot].Load(); n > 0 {
+				s.counter(requestsDesc, n, r.id, method, statusNames[slot])
+			}
+		}
+		s.durations(timesDesc, &m.times, r.id, method)
+	}
+	s.sizes(requestSizesDesc, &r.requestSizes, r.id)
+	s.sizes(responseSizesDesc, &r.responseSizes, r.id)
+}
+
+func (s sink) upstream(u *UpstreamMetrics) {
+	s.counter(acquiredDesc, u.PoolAcquired.n.Load(), u.id)
+	if stats := u.stats.Load(); stats != nil {
+		s.upstreamStats(u.id, (*stats)())
+	}
+	u.mu.Lock()
+	routes := slices.Collect(maps.Values(u.routes))
+	u.mu.Unlock()
+	for _, r := range routes {
+		s.upstreamRoute(u.id, r)
+	}
+}
+
+func (s sink) upstreamStats(id string, stats UpstreamStats) {
+	s.gauge(poolSizeDesc, float64(stats.PoolSize), id)
+	s.gauge(poolIdleDesc, float64(stats.PoolIdle), id)
+	healthy := 0.0
+	seen := make(map[string]bool, len(stats.Targets)) // a series that comes twice would fail the scrape
+	for _, t := range stats.Targets {
+		address, up := label(t.Address), 0.0
+		if t.Healthy {
+			up = 1
+		}
+		healthy += up
+		if !seen[address] {
+			seen[address] = true
+			s.gauge(healthyDesc, up, id, address)
+			s.gauge(breakerDesc, float64(t.Breaker), "upstream:"+id+"/"+address, "")
+		}
+	}
+	s.gauge(backendsDesc, healthy, id)
+}
+
+func (s sink) upstreamRoute(upstream string, r *UpstreamRoute) {
+	s.counter(attemptsDesc, r.Attempts.n.Load(), upstream, r.id)
+	s.counter(retriesDesc, r.Retries.n.Load(), upstream, r.id)
+	if state := r.breaker.Load(); state != nil {
+		s.gauge(breakerDesc, float64((*state)()), "upstream:"+upstream, r.id)
+	}
+	r.mu.Lock()
+	failures := maps.Clone(r.failures)
+	r.mu.Unlock()
+	for reason, n := range failures {
+		s.counter(failuresDesc, n, upstream, r.id, reason)
+	}
+}
