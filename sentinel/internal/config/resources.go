@@ -1,0 +1,171 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"syscall"
+)
+
+// resource is something outside the configuration that it depends on. Resources are looked at last,
+// when the working directory is known.
+type resource struct {
+	pos   Pos
+	path  string
+	check func(dir string) error
+}
+
+// needs registers a check of the file a setting names, unless there is none. dir is where relative
+// names start.
+func (b *block) needs(name, file string, check func(dir string) error) {
+	if file != "" {
+		b.r.needed = append(b.r.needed, resource{b.at(name), b.pathOf(name), check})
+	}
+}
+
+func (r *reader) checkResources(dir string) {
+	if r.options.Resources == ResourcesOff {
+		return
+	}
+	for _, n := range r.needed {
+		if err := n.check(dir); err != nil {
+			p := Problem{Pos: n.pos, Path: n.path, Found: err.Error()}
+			if r.options.Resources == ResourceWarnings {
+				p.Severity = Warning
+			}
+			r.report(p)
+		}
+	}
+}
+
+// maxResource bounds a certificate, key or template.
+const maxResource = 4 << 20
+
+// readResource reads a regular file; anything else, a pipe for one, could hang.
+func readResource(dir, name string) ([]byte, error) {
+	path := resolve(dir, name)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cannot read %s: %s", path, reason(err))
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("cannot read %s: %w", path, errNotRegular)
+	case info.Size() > maxResource:
+		return nil, fmt.Errorf("cannot read %s: more than 4 MiB", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %s", path, reason(err))
+	}
+	return text, nil
+}
+
+func resolve(dir, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
+
+// keyPair checks a certificate and its key, reported at the certificate.
+func keyPair(certFile, keyFile string) func(string) error {
+	return func(dir string) error {
+		if keyFile == "" {
+			return nil // reported already
+		}
+		cert, err := readResource(dir, certFile)
+		if err != nil {
+			return err
+		}
+		key, err := readResource(dir, keyFile)
+		if err != nil {
+			return err
+		}
+		if _, err := tls.X509KeyPair(cert, key); err != nil {
+			return fmt.Errorf("the certificate in %s and the key in %s cannot be used: %w", certFile, keyFile, err)
+		}
+		return nil
+	}
+}
+
+func authorities(file string) func(string) error {
+	return func(dir string) error {
+		text, err := readResource(dir, file)
+		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
+			err = fmt.Errorf("%s holds no PEM certificate", file)
+		}
+		return err
+	}
+}
+
+func readable(file string) func(string) error {
+	return func(dir string) error {
+		_, err := readResource(dir, file)
+		return err
+	}
+}
+
+func directory(name string) func(string) error {
+	return func(dir string) error { return isDirectory(resolve(dir, name)) }
+}
+
+func isDirectory(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("directory %s: %s", path, reason(err))
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", path)
+	}
+	return nil
+}
+
+// socket checks an agent's path. The agent may start later, so the socket may be missing; its directory
+// may not, and what exists has to be a socket.
+func socket(name string) func(string) error {
+	return func(dir string) error {
+		path := resolve(dir, name)
+		if err := isDirectory(filepath.Dir(path)); err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Type() != os.ModeSocket {
+			return fmt.Errorf("%s exists and is not a socket", path)
+		}
+		return nil
+	}
+}
+
+// writable checks a log file without creating it.
+func writable(name string) func(string) error {
+	const w, x = 2, 1 // access(2)
+	return func(dir string) error {
+		path := resolve(dir, name)
+		err := syscall.Access(path, w)
+		if errors.Is(err, os.ErrNotExist) {
+			err = syscall.Access(filepath.Dir(path), w|x)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot write %s: %w", path, err)
+		}
+		return nil
+	}
+}
+
+func account(name string) func(string) error {
+	return func(string) error {
+		_, err := user.Lookup(name)
+		return err
+	}
+}
+
+func group(name string) func(string) error {
+	return func(string) error {
+		_, err := user.LookupGroup(name)
+		return err
+	}
+}

@@ -1,0 +1,88 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxAgents bounds the agents, each of which is a process beside ours.
+const maxAgents = 256
+
+// validate checks what only the whole document shows.
+func (r *reader) validate(c *Config, entry Pos) {
+	if len(c.Listeners) == 0 {
+		r.report(Problem{
+			Pos: entry, Path: "listeners", Found: "no listener",
+			Expected: `expected at least listeners { listener "main" { address "0.0.0.0:8080" } }`,
+		})
+	}
+	if n := len(c.Agents); n > maxAgents {
+		r.report(Problem{Pos: c.Agents[maxAgents].Pos, Path: "agents", Found: fmt.Sprintf("found %d agents", n), Expected: fmt.Sprintf("expected at most %d", maxAgents)})
+		return
+	}
+	r.checkReferences()
+	r.addImplicitFilters(c)
+	r.checkResources(c.System.WorkingDir)
+	if r.problems.HasErrors() {
+		return // what follows could be their fault
+	}
+	for _, k := range []kind{anUpstream, aFilter, anAgent} {
+		r.checkUnused(k)
+	}
+	r.checkShadowed(c.Routes)
+}
+
+// checkShadowed warns of routes that can never win: another one has the same conditions and comes
+// first by priority, or by its place in the file.
+func (r *reader) checkShadowed(routes []Route) {
+	winners := map[string]*Route{}
+	for _, t := range byPriority(routes) {
+		key := t.conditions()
+		first, taken := winners[key]
+		if !taken {
+			winners[key] = t
+			continue
+		}
+		r.report(Problem{
+			Pos: t.Pos, Severity: Warning, Path: "routes.route " + kdlQuote(cut(t.ID)),
+			Found: "the route can never win", Expected: fmt.Sprintf("route %q at %v has the same conditions and comes first", cut(first.ID), first.Pos),
+		})
+	}
+}
+
+func byPriority(routes []Route) []*Route {
+	list := make([]*Route, len(routes))
+	for i := range routes {
+		list[i] = &routes[i]
+	}
+	slices.SortStableFunc(list, func(a, b *Route) int { return b.Priority - a.Priority })
+	return list
+}
+
+// conditions is the same text for routes that match the same requests on the same listeners.
+func (t *Route) conditions() string {
+	m := &t.Matches
+	var out strings.Builder
+	part := func(values []string) {
+		fmt.Fprintf(&out, "%q;", slices.Compact(slices.Sorted(slices.Values(values))))
+	}
+	part(t.Listeners)
+	part(m.Paths)
+	part(m.PathPrefixes)
+	part(texts(m.PathRegexes))
+	part(m.Hosts)
+	part(texts(m.HostRegexes))
+	part(m.Methods)
+	part(texts(m.Headers))
+	part(texts(m.Query))
+	return out.String()
+}
+
+// texts prints each element: a regular expression as it was written, a condition with its values.
+func texts[T any](list []T) (out []string) {
+	for _, v := range list {
+		out = append(out, fmt.Sprintf("%q", fmt.Sprint(v)))
+	}
+	return out
+}
