@@ -98,6 +98,7 @@ func (c *Conn) expired(now time.Time, idle time.Duration) bool {
 // io.ErrUnexpectedEOF or a network error ends the connection's use.
 func (c *Conn) RoundTrip(t *Trip) error {
 	c.trip, c.err = t, nil
+	defer c.forget()
 	if t.N > t.Used { // an interim head came with more behind it
 		if done := c.parse(); done {
 			return c.err
@@ -113,6 +114,9 @@ func (c *Conn) RoundTrip(t *Trip) error {
 	}
 	return c.err
 }
+
+// forget lets go of the exchange: an idle connection must not keep its buffers alive.
+func (c *Conn) forget() { c.trip = nil }
 
 // step runs when the wait is armed and then whenever the descriptor is readable; true ends RoundTrip.
 func (c *Conn) step(fd uintptr) bool {

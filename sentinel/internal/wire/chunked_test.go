@@ -33,6 +33,7 @@ var bodies = []example{
 	{"data ends in LF", "RFC 9112 7.1", "5\r\nhello\n0\r\n\r\n", "bad_chunk"},
 	{"data not followed by CRLF", "CVE-2025-43859, CVE-2023-40175", "5\r\nhelloXX0\r\n\r\n", "bad_chunk"},
 	{"data followed by CR and more", "CVE-2025-43859", "5\r\nhello\rX0\r\n\r\n", "bad_chunk"},
+	{"data followed by LF in the second place", "CVE-2025-43859", "5\r\nhelloX\n0\r\n\r\n", "bad_chunk"},
 	{"data longer than its size", "SPILL", "5\r\nhelloworld\r\n0\r\n\r\n", "bad_chunk"},
 	{"data shorter than its size", "SPILL", "6\r\nhello\r\n0\r\n\r\n", "bad_chunk"},
 	{"last chunk ends in LF", "RFC 9112 7.1", "0\n\r\n", "bad_chunk"},
@@ -171,6 +172,13 @@ func TestBodyForgets(t *testing.T) {
 	}
 	if !b.Done() || len(b.Trailers()) != 0 {
 		t.Errorf("done %t, trailers %v", b.Done(), b.Trailers())
+	}
+	b.Reset(ByChunks, 0, &testLimits)
+	if _, n, fault := b.Next([]byte("0\r\nX: 1\r\n\r\n")); n != 11 || len(b.Trailers()) != 1 {
+		t.Fatalf("%d bytes, %v, %v", n, b.Trailers(), fault)
+	}
+	if b.Reset(NoBody, 0, &testLimits); len(b.Trailers()) != 0 {
+		t.Errorf("trailers of the body before: %v", b.Trailers())
 	}
 }
 

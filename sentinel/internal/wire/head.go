@@ -45,10 +45,6 @@ type head struct {
 	sawCodings bool
 }
 
-func (h *head) reset() {
-	*h = head{Fields: h.Fields[:0]}
-}
-
 // next returns the line at the read position without its CRLF; ok is false when the buffer ends before
 // the line does. Only CRLF ends a line (RFC 9112 2.2 lets a recipient refuse a bare LF).
 func (h *head) next(buf []byte, limit int, over Fault) (line []byte, ok bool, fault Fault) {

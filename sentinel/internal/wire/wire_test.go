@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var testLimits = Limits{Line: 8192, Size: 8192, Count: 100, Name: 256, Value: 8192}
+var testLimits = Limits{Line: 8192, Size: 8192, Count: 100, Name: 256, Value: 4096}
 
 // example is one message and what must become of it. want is what the table's view shows of the parsed
 // message, or the word of the fault that refuses it, or "incomplete".
@@ -188,6 +188,9 @@ func readBody(t failer, framing Framing, length int64, in []byte, f feed) (res b
 			if fault != None {
 				if again, n, same := b.Next(src); len(again) != 0 || n != 0 || same != fault {
 					t.Fatalf("%q: read past %v: %q, %d, %v", in, fault, again, n, same)
+				}
+				if b.Done() || b.Ended() == None {
+					t.Fatalf("%q: refused with %v, and done", in, fault)
 				}
 				res.fault = fault
 				return res

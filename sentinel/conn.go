@@ -1,0 +1,305 @@
+package sentinel
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
+)
+
+// waker ends another party's pending reads and writes.
+type waker interface{ Wake() }
+
+// conn is one client's HTTP/1.1 connection. One goroutine owns it; the sweeper reads watch, upload and fd,
+// and, having ended a wait, peer.
+type conn struct {
+	watch  watch // what the owner waits for
+	upload watch // what its upload goroutine waits for, if there is one
+	place  int   // in the sweeper's list
+	fd     int   // -1: nothing to poll
+	peer   waker // the upstream connection or dial being waited for
+
+	p        *Proxy
+	l        *listener
+	nc       net.Conn        // TLS, or the same as tcp
+	raw      syscall.RawConn // nil: read through nc
+	client   netip.AddrPort
+	clientIP []byte    // client's address in text
+	x        *exchange // nil between requests
+	turn     turn
+	requests int
+	inHead   bool    // a head has begun and its deadline runs
+	lingers  bool    // the client may still be sending: read on for a while before closing
+	drained  bool    // the last read got all there was
+	first    [1]byte // where a parked connection without RawConn reads into
+}
+
+// turn is what a connection does next.
+type turn uint8
+
+const (
+	more    turn = iota // wait for more bytes
+	outside             // serve a parsed request whose body must be read, which the read callback cannot
+	over                // close
+)
+
+func newConn(p *Proxy, l *listener, nc net.Conn) *conn {
+	c := &conn{p: p, l: l, nc: nc, fd: -1}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		c.client = tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
+		if raw, err := tcp.SyscallConn(); err == nil {
+			c.raw = raw
+			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
+		}
+	}
+	c.clientIP = c.client.Addr().Unmap().AppendTo(nil)
+	if l.tls != nil {
+		c.nc, c.raw = tls.Server(nc, l.tls), nil
+	}
+	return c
+}
+
+// serve runs the connection to its end.
+func (c *conn) serve() {
+	c.p.sweeper.add(c)
+	defer c.close()
+	switch {
+	case !c.handshake():
+	case c.raw == nil:
+		c.servePlain()
+	default:
+		c.serveRaw()
+	}
+}
+
+// serveRaw spends the connection's life inside one RawConn.Read where it can: the wait is armed once, so
+// no edge is lost, and no read fails for want of data. Only a request whose body has still to be read
+// leaves the callback, since a read of a descriptor inside its own read callback deadlocks.
+func (c *conn) serveRaw() {
+	onReadable := c.onReadable
+	for {
+		c.turn = over
+		_ = c.raw.Read(onReadable) // an error is the sweeper's wake-up; ended looks at its mark
+		if c.turn != outside {
+			c.ended()
+			return
+		}
+		if !c.x.serve() {
+			return
+		}
+	}
+}
+
+// onReadable serves what is buffered and reads on; false parks the connection until more arrives.
+func (c *conn) onReadable(fd uintptr) (finished bool) {
+	for {
+		if c.turn = c.advance(true); c.turn != more {
+			return true
+		}
+		if c.drained {
+			c.drained, c.turn = false, over
+			c.park()
+			return false
+		}
+		if c.x == nil {
+			c.x = c.p.exchanges.take(c)
+		}
+		room := c.x.room()
+		n, err := unix.Read(int(fd), room)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			c.drained = true
+			continue
+		case err != nil || n == 0:
+			c.turn = over
+			return true
+		}
+		c.x.w += n
+		c.drained = n < len(room)
+	}
+}
+
+// servePlain is the same loop over ordinary reads, for TLS and for connections without a descriptor.
+func (c *conn) servePlain() {
+	for {
+		if c.advance(false) != more {
+			return
+		}
+		c.park()
+		if !c.readPlain() {
+			c.ended()
+			return
+		}
+	}
+}
+
+func (c *conn) readPlain() bool {
+	if c.x != nil {
+		n, err := c.nc.Read(c.x.room())
+		c.x.w += n
+		return n > 0 || err == nil
+	}
+	n, err := c.nc.Read(c.first[:]) // a parked connection holds no buffer
+	if n == 0 {
+		return err == nil
+	}
+	c.x = c.p.exchanges.take(c)
+	c.x.in[0], c.x.w = c.first[0], 1
+	return true
+}
+
+// advance serves every complete request in the buffer. inside says that the caller is the read callback.
+func (c *conn) advance(inside bool) turn {
+	x := c.x
+	for x != nil && x.r < x.w {
+		n, fault := x.req.Parse(x.in[x.r:x.w], &x.snap.heads)
+		if fault != wire.None {
+			x.malformed(faultReasons[fault])
+			return over
+		}
+		if n == 0 {
+			if !x.makeRoom() {
+				x.malformed(headerTooLarge)
+				return over
+			}
+			return more
+		}
+		x.r += n
+		c.inHead = false
+		if inside && x.readsOn() {
+			return outside
+		}
+		if !x.serve() {
+			return over
+		}
+	}
+	return more
+}
+
+// park settles what the connection waits for: its next request, or the rest of a head.
+func (c *conn) park() {
+	if c.x == nil || c.x.empty() {
+		if c.x != nil {
+			c.p.exchanges.give(c.x)
+			c.x = nil
+		}
+		limit := c.l.keepAlive
+		if c.requests == 0 {
+			limit = c.l.headTimeout // a connection that never sends anything is not kept for longer
+		}
+		c.enter(idle, limit)
+		return
+	}
+	if !c.inHead {
+		c.inHead = true
+		c.enter(readingHead, c.l.headTimeout)
+	}
+}
+
+// enter begins a wait and reports whether the sweeper had ended the one before.
+func (c *conn) enter(p phase, limit tick) (mark phase) {
+	if mark = c.watch.enter(p, c.p.sweeper.now(), limit); mark != busy {
+		c.p.sweeper.settle()
+	}
+	return mark
+}
+
+// ended answers a head that did not become complete; a connection that ends between requests needs no
+// answer.
+func (c *conn) ended() {
+	mark := c.enter(busy, never)
+	if c.x == nil || !c.inHead {
+		return
+	}
+	if mark == expired {
+		c.x.malformed(headTimeout)
+		return
+	}
+	c.x.abandoned()
+}
+
+// wake ends the wait that the sweeper has just marked.
+func (c *conn) wake(p phase) {
+	past := time.Unix(1, 0)
+	switch p {
+	case connecting, duringUpload, awaitingHead, readingAnswer:
+		c.peer.Wake()
+	case writingUp: // of the upload: the owner waits for the same upstream
+		c.peer.Wake()
+	case writingDown:
+		_ = c.nc.SetWriteDeadline(past)
+	case handshaking:
+		_ = c.nc.SetDeadline(past)
+	case tunnelling:
+		c.peer.Wake()
+		_ = c.nc.SetDeadline(past)
+	default:
+		_ = c.nc.SetReadDeadline(past)
+	}
+}
+
+// kill ends the connection from outside, at shutdown.
+func (c *conn) kill() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }
+
+// Wake makes the connection's pending and later reads fail.
+func (c *conn) Wake() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
+
+func (c *conn) close() {
+	if c.lingers {
+		c.linger()
+	}
+	if c.x != nil {
+		c.p.exchanges.give(c.x)
+		c.x = nil
+	}
+	c.p.sweeper.remove(c)
+	_ = c.nc.Close()
+	c.l.closed()
+}
+
+// handshake completes TLS within the head timeout; without TLS there is nothing to do.
+func (c *conn) handshake() bool {
+	secured, ok := c.nc.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	c.enter(handshaking, c.l.headTimeout)
+	start := time.Now()
+	if err := secured.Handshake(); err != nil { //nolint:noctx // the sweeper's deadline bounds it
+		c.p.log.Debug("tls handshake failed", "listener", c.l.id, "client", c.client.Addr().String(), "error", err.Error())
+		return false
+	}
+	c.p.metrics.TLSHandshake(secured.ConnectionState().Version, time.Since(start))
+	return true
+}
+
+// lingerTime and lingerBytes bound how long and how much an ending connection is still read, so that
+// bytes the client has on the way do not reset its answer away (RFC 9112 9.6).
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 256 << 10
+)
+
+// linger closes the sending side and reads what still comes, within bounds.
+func (c *conn) linger() {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.nc.SetReadDeadline(time.Time{})
+	c.enter(lingering, ticks(lingerTime))
+	buf := c.x.in
+	for total := 0; total < lingerBytes; {
+		n, err := c.nc.Read(buf)
+		if err != nil {
+			return
+		}
+		total += n
+	}
+}

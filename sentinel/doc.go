@@ -1,0 +1,2 @@
+// Package sentinel is a security-first reverse proxy.
+package sentinel

@@ -1,0 +1,258 @@
+package sentinel
+
+import (
+	"bytes"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
+)
+
+// exchange is one request and its answer, with every buffer they need. Exchanges are reused: reset says
+// what survives.
+type exchange struct {
+	p    *Proxy
+	c    *conn
+	down downstream
+	snap *snapshot
+
+	in   []byte // what the client sent: in[r:w] is not used yet
+	r, w int
+	out  []byte // what is about to be written, to either side
+	up   []byte // what the upstream sent: see trip
+	feed []byte // upload's own output buffer, made when first needed
+
+	req    wire.Request
+	body   wire.Body // of the request
+	resp   wire.Response
+	answer wire.Body // the response's
+	trip   upstream.Trip
+	reply  reply
+	fields []wire.Field // the edited fields of the head being built
+	path   []byte       // scratch for a rewritten path
+
+	started  time.Time
+	trace    []byte // id, in traceBuf
+	traceBuf [128]byte
+	route    *boundRoute
+	target   *upstream.Target
+	attempts int
+	sent     time.Time // when the upstream got the request
+	took     time.Duration
+	reused   bool
+	whole    bool // the request's body was in the buffer and left with its head
+
+	uploaded  chan struct{} // closed when the upload goroutine ends; nil: there was none
+	uploadEnd Reason        // why it ended, once uploaded is closed
+	bodyStart tick          // when the first byte of the rest of the body was waited for
+	received  int64         // request body bytes
+	delivered int64         // response body bytes
+	status    int           // of the answer; 0: none begun
+	reason    Reason
+	cause     string // detail of the last failure, for the error log only
+	closing   bool   // the connection ends with this exchange
+}
+
+// serve runs one parsed request to its end and reports whether the connection lives on. This is the
+// whole life of a request: each step returns none or why it stops; one place answers, one records.
+func (x *exchange) serve() (keep bool) {
+	x.begin()
+	defer x.finish(&keep)
+	reason := x.admit()
+	if reason == none {
+		reason = x.match()
+	}
+	if reason == none {
+		reason = x.consult()
+	}
+	if reason == none {
+		reason = x.handle()
+	}
+	if reason != none {
+		x.refuse(reason)
+	}
+	return !x.closing
+}
+
+// begin starts the clock and names the exchange.
+func (x *exchange) begin() {
+	x.started = time.Now()
+	x.c.requests++
+	x.p.metrics.ActiveRequests.Add(1)
+	framing, length := x.req.Body()
+	x.body.Reset(framing, length, &x.snap.heads)
+	x.identify()
+	x.closing = !x.req.KeepAlive() || x.p.draining.Load() || x.c.l.lastRequest(x.c.requests)
+}
+
+// finish records the exchange and makes it ready for the next. A panic costs one request.
+func (x *exchange) finish(keep *bool) {
+	if bug := recover(); bug != nil {
+		x.panicked(bug)
+		*keep = false
+	}
+	if !x.body.Done() { // what is left of the body must not be read as a request
+		*keep = false
+		x.c.lingers = true
+	}
+	x.record()
+	x.p.metrics.ActiveRequests.Add(-1)
+	x.c.peer = nil
+	if *keep {
+		x.reset()
+	} else if x.w > x.r {
+		x.c.lingers = true
+	}
+}
+
+func (x *exchange) panicked(bug any) {
+	x.cause = fmt.Sprintf("panic: %v\n%s", bug, debug.Stack())
+	x.closing = true
+	if x.status == 0 {
+		x.refuse(internalError)
+		return
+	}
+	x.reason = internalError
+	x.down.cut()
+}
+
+// match finds the route. An OPTIONS that may not travel further is for the proxy itself (RFC 9110 7.6.2,
+// 9.3.7).
+func (x *exchange) match() Reason {
+	if x.req.MaxForwards == 0 || x.req.Path[0] == '*' {
+		x.route = x.snap.server
+		return none
+	}
+	v := x.snap.views[x.c.l.id]
+	x.route = v.match(x)
+	if x.route == nil {
+		return noRoute
+	}
+	return x.routeLimits()
+}
+
+// consult asks the route's agents. None can be connected in this build, so each counts as failed and the
+// failure mode decides.
+func (x *exchange) consult() Reason {
+	if x.route.agentsRefuse {
+		return agentUnavailable
+	}
+	return none
+}
+
+// handle produces the answer.
+func (x *exchange) handle() Reason {
+	switch {
+	case x.route.builtin != nil:
+		return x.builtin()
+	case x.route.pool != nil:
+		return x.forward()
+	}
+	return staticUnsupported
+}
+
+// readsOn reports whether serving the request means reading more from the client than is buffered.
+func (x *exchange) readsOn() bool {
+	return !x.wholeBody() || x.req.Upgrade() != nil
+}
+
+// wholeBody reports whether the request's body is in the buffer to its end, or there is none.
+func (x *exchange) wholeBody() bool {
+	framing, length := x.req.Body()
+	return framing == wire.NoBody || framing == wire.ByLength && length <= int64(x.w-x.r)
+}
+
+// reset prepares for the connection's next request, which may be in the buffer already.
+func (x *exchange) reset() {
+	if x.r == x.w {
+		x.r, x.w = 0, 0
+	}
+	x.req.Reset()
+	x.snap = x.p.snapshot.Load()
+	x.route, x.target, x.trace = nil, nil, nil
+	x.attempts, x.took, x.reused, x.whole = 0, 0, false, false
+	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
+	x.sent, x.cause = time.Time{}, ""
+}
+
+// room returns the free part of the input buffer; makeRoom keeps it from being empty.
+func (x *exchange) room() []byte {
+	if x.r == x.w {
+		x.r, x.w = 0, 0
+	}
+	return x.in[x.w:]
+}
+
+func (x *exchange) empty() bool { return x.r == x.w }
+
+// makeRoom lets an incomplete head grow: to the front of the buffer, then into a larger one. False: the
+// head is over every limit.
+func (x *exchange) makeRoom() bool {
+	if x.w < len(x.in) {
+		return true
+	}
+	if x.r > 0 {
+		x.w = copy(x.in, x.in[x.r:x.w])
+		x.r = 0
+	} else {
+		if len(x.in) >= x.snap.maxHead {
+			return false
+		}
+		x.in = append(x.in, make([]byte, len(x.in))...)
+	}
+	x.req.Reset() // its slices point to where the bytes were
+	return true
+}
+
+// malformed answers bytes that are no request. Where its end would be nobody can say, so the connection
+// ends.
+func (x *exchange) malformed(r Reason) {
+	x.begin()
+	x.closing, x.c.lingers = true, true
+	x.body.Reset(wire.NoBody, 0, &x.snap.heads)
+	x.refuse(r)
+	x.record()
+	x.p.metrics.ActiveRequests.Add(-1)
+	x.c.inHead = false
+}
+
+// abandoned records a head that its client did not finish.
+func (x *exchange) abandoned() {
+	x.begin()
+	x.status, x.reason = reasonTable[clientGone].Status, clientGone
+	x.record()
+	x.p.metrics.ActiveRequests.Add(-1)
+	x.c.inHead = false
+}
+
+// isIdempotent reports whether repeating the request has no further effect (RFC 9110 9.2.2).
+func isIdempotent(method []byte) bool {
+	for _, m := range [...]string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"} {
+		if string(method) == m {
+			return true
+		}
+	}
+	return false
+}
+
+// clientTrace returns the first trace id the request names, or nil.
+func (x *exchange) clientTrace() []byte {
+	for _, id := range [...]wire.ID{wire.XTraceID, wire.XCorrelationID, wire.XRequestID} {
+		if v := x.req.Find(id); len(v) > 0 {
+			return v
+		}
+	}
+	return nil
+}
+
+// acceptsHTML reports whether an error page may be HTML.
+func (x *exchange) acceptsHTML() bool {
+	for i := range x.req.Fields {
+		if wire.EqualName(x.req.Fields[i].Name, "accept") && bytes.Contains(x.req.Fields[i].Value, []byte("text/html")) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,99 @@
+package sentinel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
+)
+
+// listener is one bound address and what its connections need to know.
+type listener struct {
+	p         *Proxy
+	id        string
+	nl        net.Listener
+	tls       *tls.Config // nil: plain HTTP
+	scheme    []byte
+	maxPer    int // requests per connection; 0: no bound
+	minRate   int64
+	keepAlive tick
+	headTimeout,
+	bodyIdle tick
+	conns sync.WaitGroup
+}
+
+// bind opens a listener's socket.
+func (p *Proxy) listen(c *config.Listener) (*listener, error) {
+	l := &listener{
+		p: p, id: c.ID, scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
+		keepAlive: ticks(c.KeepAliveTimeout), headTimeout: ticks(c.RequestTimeout), bodyIdle: ticks(c.BodyIdleTimeout),
+	}
+	if c.TLS != nil {
+		t, err := serverTLS(c.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("listener %q: %w", c.ID, err)
+		}
+		l.tls, l.scheme = t, []byte("https")
+	}
+	// Idle and transfer deadlines find dead peers, so TCP keep-alive would only cost system calls.
+	lc := net.ListenConfig{KeepAlive: -1}
+	nl, err := lc.Listen(context.Background(), "tcp", c.Address.String())
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: %w", c.ID, err)
+	}
+	l.nl = nl
+	return l, nil
+}
+
+// accept runs until the socket is closed. A failed accept, of which running out of descriptors is the
+// usual one, ends nothing: it is tried again a little later.
+func (l *listener) accept() {
+	pause := time.Duration(0)
+	for {
+		nc, err := l.nl.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			l.p.log.Warn("accept failed", "listener", l.id, "error", err.Error(), "retry_in", pause.String())
+			select {
+			case <-time.After(pause):
+			case <-l.p.stopped:
+				return
+			}
+			continue
+		}
+		pause = 0
+		l.start(nc)
+	}
+}
+
+// start serves a connection in its own goroutine unless there are too many.
+func (l *listener) start(nc net.Conn) {
+	if l.p.open.Add(1) > l.p.maxConnections {
+		l.p.open.Add(-1)
+		l.p.metrics.Blocked(connectionLimit.String())
+		_ = nc.Close()
+		return
+	}
+	l.p.metrics.Connections.Inc()
+	l.p.metrics.OpenConnections.Add(1)
+	l.conns.Add(1)
+	go newConn(l.p, l, nc).serve()
+}
+
+// closed takes an ended connection off the books.
+func (l *listener) closed() {
+	l.p.open.Add(-1)
+	l.p.metrics.OpenConnections.Add(-1)
+	l.conns.Done()
+}
+
+// lastRequest reports whether a connection has served its share.
+func (l *listener) lastRequest(requests int) bool { return l.maxPer > 0 && requests >= l.maxPer }

@@ -1,0 +1,291 @@
+package sentinel
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
+)
+
+// What the binary is, set when it is built.
+var (
+	Version = "0.1.0"
+	Release = "26.11"
+	Commit  = "unknown"
+)
+
+// Options say where the configuration comes from and what a test or an embedding program replaces.
+type Options struct {
+	Path string // configuration file or directory; empty: Text
+	Text []byte // configuration text; nil: the embedded default
+	Name string // what messages call Text
+
+	// LookupEnv resolves ${NAME} in the configuration; nil: os.LookupEnv.
+	LookupEnv func(string) (string, bool)
+	// AccessLog, ErrorLog and AuditLog replace the files of logs that the configuration has on: one
+	// Write for each line, before the exchange is over.
+	AccessLog, ErrorLog, AuditLog io.Writer
+	// Log is for what concerns no request; nil: standard error, in the configured format and level, which
+	// Verbose lowers to debug.
+	Log     *slog.Logger
+	Verbose bool
+}
+
+// Proxy is one running Sentinel. New makes it, Run serves; its other methods may be called from any
+// goroutine.
+type Proxy struct {
+	options  Options
+	log      *slog.Logger
+	metrics  *telemetry.Metrics
+	unrouted *telemetry.RouteMetrics
+	logs     *logs
+	ids      *telemetry.IDs
+	instance string
+	began    time.Time
+
+	snapshot  atomic.Pointer[snapshot]
+	exchanges freeList
+	pipes     pipeList
+	sweeper   *sweeper
+	listeners []*listener
+	scrapes   *http.Server // the metrics endpoint; nil: none
+	scrapeAt  net.Listener
+	demo      *demo // nil: the configuration was given
+
+	maxConnections int64
+	open           atomic.Int64 // client connections
+	draining       atomic.Bool
+	stopped        chan struct{} // closed when nothing new is accepted
+	finished       chan struct{} // closed when everything has ended
+}
+
+// ConfigError is a configuration that cannot be used. Its text lists every problem, one per line, each
+// with file, line and column.
+type ConfigError struct{ Problems config.Problems }
+
+func (e *ConfigError) Error() string { return e.Problems.Error() }
+
+// New reads and checks the configuration, builds everything and binds every listener, so that what can
+// fail has failed before the first request. Errors are a *ConfigError or what the system said.
+func New(o Options) (*Proxy, error) {
+	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), finished: make(chan struct{}), sweeper: newSweeper()}
+	cfg, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.build(cfg); err != nil {
+		p.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Proxy) build(cfg *config.Config) error {
+	p.exchanges.p = p
+	p.ids = telemetry.NewIDs(cfg.System.TraceIDFormat)
+	p.instance = string(telemetry.NewIDs("uuid").Append(nil, p.began))
+	p.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: Version, Reasons: reasonWords()})
+	p.unrouted = p.metrics.Route(telemetry.NoRoute)
+	p.maxConnections = int64(min(cfg.System.MaxConnections, cfg.Limits.MaxTotalConnections))
+	var err error
+	if p.logs, err = p.openLogs(&cfg.Observability.Logging); err != nil {
+		return err
+	}
+	snap, err := p.buildSnapshot(cfg, 1)
+	if err != nil {
+		return err
+	}
+	p.snapshot.Store(snap)
+	for i := range cfg.Listeners {
+		l, err := p.listen(&cfg.Listeners[i])
+		if err != nil {
+			return err
+		}
+		p.listeners = append(p.listeners, l)
+	}
+	p.sweeper.tasks = append(p.sweeper.tasks, p.exchanges.trim, func(now time.Time) { p.snapshot.Load().sweep(now) })
+	return p.bindMetrics(&cfg.Observability.Metrics)
+}
+
+func reasonWords() (words []string) {
+	for _, info := range Reasons() {
+		words = append(words, info.Word)
+	}
+	return words
+}
+
+// load reads the configuration the options name.
+func (p *Proxy) load() (*config.Config, error) {
+	lookup := p.options.LookupEnv
+	if lookup == nil {
+		lookup = os.LookupEnv
+	}
+	o := config.Options{LookupEnv: lookup, Resources: config.ResourceErrors}
+	var cfg *config.Config
+	var problems config.Problems
+	switch {
+	case p.options.Path != "":
+		cfg, problems = config.Load(p.options.Path, o)
+	case p.options.Text != nil:
+		cfg, problems = config.Parse(p.options.Name, p.options.Text, o)
+	default:
+		var err error
+		if p.demo, err = startDemo(); err != nil {
+			return nil, err
+		}
+		o.LookupEnv = withDemo(p.demo.addr, lookup)
+		cfg, problems = config.Parse(p.options.name(), config.Default(), o)
+	}
+	if problems.HasErrors() {
+		return nil, &ConfigError{problems}
+	}
+	p.log = p.options.Log
+	if p.log == nil {
+		p.log = newLogger(&cfg.Observability.Logging, p.options.Verbose)
+	}
+	for _, w := range problems {
+		p.log.Warn("configuration", "problem", w.String())
+	}
+	return cfg, nil
+}
+
+// bindMetrics opens the metrics endpoint unless a listener has its address: then a route serves it.
+func (p *Proxy) bindMetrics(m *config.Metrics) error {
+	if !m.Enabled {
+		return nil
+	}
+	for _, l := range p.snapshot.Load().cfg.Listeners {
+		if l.Address == m.Address && m.Address.Port() != 0 {
+			p.log.Info("metrics address belongs to a listener, its routes serve it", "address", m.Address.String())
+			return nil
+		}
+	}
+	nl, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", m.Address.String())
+	if err != nil {
+		p.log.Warn("metrics endpoint cannot be opened, going on without it", "error", err.Error())
+		return nil
+	}
+	p.scrapeAt = nl
+	p.scrapes = &http.Server{
+		Handler: p.metricsPage(m.Path), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+func (p *Proxy) metricsPage(path string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", telemetry.TextContentType)
+		if err := p.metrics.WriteText(w); err != nil {
+			p.log.Warn("metrics cannot be written", "error", err.Error())
+		}
+	})
+	return mux
+}
+
+// Addr returns the bound address of a listener, nil when there is none of that id. "metrics" without a
+// listener of that name is the metrics endpoint.
+func (p *Proxy) Addr(id string) net.Addr {
+	for _, l := range p.listeners {
+		if l.id == id {
+			return l.nl.Addr()
+		}
+	}
+	if id == "metrics" && p.scrapeAt != nil {
+		return p.scrapeAt.Addr()
+	}
+	return nil
+}
+
+// Run serves until ctx is done, then drains: nothing new is accepted, requests in flight end, and what
+// has not ended within graceful-shutdown-timeout-secs is cut. It may be called once. With worker-threads
+// set it sets GOMAXPROCS.
+func (p *Proxy) Run(ctx context.Context) {
+	defer p.release()
+	if n := p.snapshot.Load().cfg.System.WorkerThreads; n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
+	go p.sweeper.run(p.finished)
+	for _, l := range p.listeners {
+		go l.accept()
+		p.log.Info("listening", "listener", l.id, "address", l.nl.Addr().String(), "tls", l.tls != nil)
+	}
+	if p.scrapes != nil {
+		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
+	}
+	<-ctx.Done()
+	p.drain()
+}
+
+// drain ends every connection, gently first.
+func (p *Proxy) drain() {
+	p.draining.Store(true)
+	close(p.stopped)
+	for _, l := range p.listeners {
+		_ = l.nl.Close()
+	}
+	p.sweeper.drain()
+	all := make(chan struct{})
+	go func() {
+		defer close(all)
+		for _, l := range p.listeners {
+			l.conns.Wait()
+		}
+	}()
+	timeout := time.NewTimer(p.snapshot.Load().cfg.System.ShutdownTimeout)
+	defer timeout.Stop()
+	select {
+	case <-all:
+		p.log.Info("drained")
+		return
+	case <-timeout.C:
+	}
+	p.log.Warn("shutdown timeout: cutting connections", "open", p.sweeper.open())
+	p.sweeper.kill()
+	<-all
+}
+
+// ReopenLogs starts fresh log files, after a rotation.
+func (p *Proxy) ReopenLogs() error {
+	if err := p.logs.reopen(); err != nil {
+		return fmt.Errorf("reopening logs: %w", err)
+	}
+	return nil
+}
+
+// release frees what New and Run acquired; it may run after a New that failed half-way.
+func (p *Proxy) release() {
+	close(p.finished)
+	var last sync.WaitGroup
+	for _, l := range p.listeners {
+		_ = l.nl.Close()
+	}
+	if p.scrapes != nil {
+		_ = p.scrapes.Close()
+		_ = p.scrapeAt.Close()
+	}
+	if s := p.snapshot.Load(); s != nil {
+		for _, pool := range s.pools {
+			pool.Close()
+		}
+	}
+	if p.demo != nil {
+		last.Go(p.demo.close)
+	}
+	last.Wait()
+	p.pipes.close()
+	if p.logs != nil {
+		p.logs.close()
+	}
+}

@@ -1,0 +1,102 @@
+package sentinel
+
+import (
+	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
+)
+
+// record writes the exchange's one access line, its metrics, and what else its Reason calls for.
+func (x *exchange) record() {
+	now := time.Now()
+	took := now.Sub(x.started)
+	routeMetrics := x.p.unrouted
+	if x.route != nil {
+		routeMetrics = x.route.metrics
+	}
+	routeMetrics.Observe(telemetry.MethodOf(x.req.Method), x.status, took, x.received, x.delivered)
+	if x.p.logs.access != nil {
+		x.logAccess(now, took)
+	}
+	if x.reason != none {
+		x.recordReason(took)
+	}
+}
+
+func (x *exchange) logAccess(now time.Time, took time.Duration) {
+	a := telemetry.Access{
+		Time: now, TraceID: x.trace, Method: x.req.Method, Path: x.req.RawTarget, Host: x.req.Host,
+		UserAgent: x.req.Find(wire.UserAgent), Referer: x.req.Find(wire.Referer), Protocol: x.protocol(),
+		Status: x.status, BodyBytes: x.received, BodyBytesSent: x.delivered, Duration: took, UpstreamDuration: x.took,
+		ClientIP: x.c.client.Addr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused,
+		Reason: x.reason.String(), ConfigGeneration: x.snap.generation,
+	}
+	if i := len(a.Path) - len(x.req.Query) - 1; x.req.HasQuery && i >= 0 {
+		a.Path, a.Query = a.Path[:i], x.req.Query
+	}
+	if x.route != nil {
+		a.Route, a.Upstream = x.route.id, x.route.upstream
+	}
+	if x.target != nil {
+		a.UpstreamAddr = x.target.Address
+	}
+	x.p.logs.access.Write(&a)
+}
+
+func (x *exchange) protocol() string {
+	if x.req.Minor == 0 {
+		return "HTTP/1.0"
+	}
+	return "HTTP/1.1"
+}
+
+// recordReason counts a Reason and tells the logs that are about it.
+func (x *exchange) recordReason(took time.Duration) {
+	info := &reasonTable[x.reason]
+	switch info.Source {
+	case FromUpstream, FromInternal:
+		x.logError(info, took)
+	case FromAgent:
+		x.logError(info, took)
+		x.audit(info)
+	case FromPolicy:
+		x.audit(info)
+	case FromClient:
+		if info.Status != 0 && x.reason != clientGone {
+			x.audit(info)
+		}
+	}
+}
+
+// logError writes the failure to the error log, with its cause. The client saw none of this.
+func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
+	e := telemetry.ErrorEntry{
+		Time: time.Now(), TraceID: x.trace, Level: telemetry.LevelWarn, Message: info.Help, ErrorType: info.Word,
+		Status: x.status, ClientIP: x.c.client.Addr(), Duration: took,
+	}
+	if info.Source == FromInternal {
+		e.Level = telemetry.LevelError
+	}
+	if x.route != nil {
+		e.Route, e.Upstream = x.route.id, x.route.upstream
+	}
+	e.Details = x.cause
+	if x.target != nil {
+		e.Details = "target " + x.target.Address + ": " + x.cause
+	}
+	x.p.logs.errors.Write(&e)
+}
+
+// audit writes what was refused and why to the audit log.
+func (x *exchange) audit(info *ReasonInfo) {
+	x.p.metrics.Blocked(info.Word)
+	e := telemetry.AuditEntry{
+		Time: time.Now(), TraceID: x.trace, Event: telemetry.EventBlocked, Method: x.req.Method, Path: x.req.RawTarget,
+		ClientIP: x.c.client.Addr(), Reason: info.Word, Action: "block", Status: x.status,
+	}
+	if x.route != nil {
+		e.Route = x.route.id
+	}
+	x.p.logs.audit.Write(&e)
+}

@@ -1,0 +1,303 @@
+package sentinel
+
+import (
+	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/route"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
+)
+
+// snapshot is everything one configuration yields. It is immutable; a request takes it once.
+type snapshot struct {
+	cfg        *config.Config
+	generation uint64
+	heads      wire.Limits // of request heads
+	maxHead    int         // largest buffer a request head may need
+	views      map[string]*view
+	pools      []*upstream.Pool
+	server     *boundRoute // answers OPTIONS for the proxy itself
+}
+
+// view is what one listener sees of the routes.
+type view struct {
+	table    *route.Table
+	routes   []*boundRoute // by the table's indexes
+	fallback *boundRoute   // default-route; nil: none
+}
+
+// match returns the route for an exchange's request, nil when there is none.
+func (v *view) match(x *exchange) *boundRoute {
+	q := route.Request{Host: x.req.Host, Path: x.req.Path, Query: x.req.Query, Method: x.req.Method, Fields: x.req.Fields}
+	if i := v.table.Match(&q); i >= 0 {
+		return v.routes[i]
+	}
+	return v.fallback
+}
+
+// boundRoute is a route with everything it needs to serve.
+type boundRoute struct {
+	id            string
+	cfg           *config.Route
+	upstream      string
+	pool          *upstream.Pool
+	builtin       builtinHandler
+	metrics       *telemetry.RouteMetrics
+	attempts      *telemetry.UpstreamRoute
+	requestEdits  edits
+	responseEdits edits
+	maxBody       int64
+	headLimit     tick // for the response head
+	headReason    Reason
+	readLimit     tick
+	writeLimit    tick
+	tunnelLimit   tick
+	websocket     bool
+	agentsRefuse  bool // an agent cannot be asked, and its failure mode is closed
+	errorFormat   string
+	errorPages    map[int]errorPage
+}
+
+// errorPage is a route's own version of one error response.
+type errorPage struct {
+	format, message, template string
+	headers                   [][2]string
+}
+
+// buildSnapshot compiles a configuration. An error leaves nothing behind.
+func (p *Proxy) buildSnapshot(cfg *config.Config, generation uint64) (*snapshot, error) {
+	s := &snapshot{cfg: cfg, generation: generation, views: map[string]*view{}, heads: headLimits(&cfg.Limits)}
+	s.maxHead = s.heads.Line + s.heads.Size + 300*s.heads.Count // a field's whitespace and punctuation
+	pools := map[string]*upstream.Pool{}
+	for i := range cfg.Upstreams {
+		pool, err := buildPool(&cfg.Upstreams[i])
+		if err != nil {
+			return nil, err
+		}
+		p.metrics.Upstream(pool.ID).SetStats(func() telemetry.UpstreamStats { return poolStats(pool) })
+		pools[pool.ID] = pool
+		s.pools = append(s.pools, pool)
+	}
+	routes := map[string]*boundRoute{}
+	for i := range cfg.Routes {
+		r, err := p.bind(cfg, &cfg.Routes[i], pools)
+		if err != nil {
+			return nil, err
+		}
+		routes[r.id] = r
+	}
+	for i := range cfg.Listeners {
+		s.views[cfg.Listeners[i].ID] = buildView(&cfg.Listeners[i], routes, cfg)
+	}
+	s.server = &boundRoute{id: telemetry.NoRoute, metrics: p.unrouted, builtin: answerOptions, maxBody: cfg.Limits.MaxBodySize}
+	return s, nil
+}
+
+func headLimits(l *config.Limits) wire.Limits {
+	return wire.Limits{Line: 8 << 10, Size: l.MaxHeaderSize, Count: l.MaxHeaderCount, Name: l.MaxHeaderName, Value: l.MaxHeaderValue}
+}
+
+func buildView(l *config.Listener, all map[string]*boundRoute, cfg *config.Config) *view {
+	routes, rules := visible(l, cfg.Routes)
+	v := &view{table: route.Compile(rules), fallback: all[l.DefaultRoute]}
+	for _, r := range routes {
+		v.routes = append(v.routes, all[r.ID])
+	}
+	return v
+}
+
+// visible returns the routes that a listener serves, and their rules.
+func visible(l *config.Listener, all []config.Route) (routes []*config.Route, rules []route.Rule) {
+	for i := range all {
+		if r := &all[i]; len(r.Listeners) == 0 || slices.Contains(r.Listeners, l.ID) {
+			routes = append(routes, r)
+			rules = append(rules, ruleOf(r))
+		}
+	}
+	return routes, rules
+}
+
+func ruleOf(r *config.Route) route.Rule {
+	m := &r.Matches
+	return route.Rule{
+		ID: r.ID, Priority: r.Priority, Paths: m.Paths, Prefixes: m.PathPrefixes, PathRegexes: m.PathRegexes,
+		Hosts: m.Hosts, HostRegexes: m.HostRegexes, Methods: m.Methods,
+		Headers: conditions(m.Headers), Query: conditions(m.Query),
+	}
+}
+
+func conditions(list []config.Condition) (out []route.Condition) {
+	for _, c := range list {
+		out = append(out, route.Condition{Name: c.Name, Values: c.Values})
+	}
+	return out
+}
+
+func buildPool(u *config.Upstream) (*upstream.Pool, error) {
+	o := upstream.Options{
+		ID: u.ID, MaxConnections: u.Pool.MaxConnections, MaxIdle: u.Pool.MaxIdle, IdleTimeout: u.Pool.IdleTimeout,
+		MaxLifetime: u.Pool.MaxLifetime, Connect: u.Timeouts.Connect,
+	}
+	for _, t := range u.Targets {
+		o.Targets = append(o.Targets, upstream.TargetOptions{Address: t.Address, Weight: t.Weight})
+	}
+	var err error
+	if u.TLS != nil {
+		if o.TLS, err = clientTLS(u.TLS); err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
+		}
+	}
+	return upstream.NewPool(o), nil
+}
+
+func poolStats(p *upstream.Pool) telemetry.UpstreamStats {
+	s := telemetry.UpstreamStats{PoolSize: p.Open(), PoolIdle: p.Idle()}
+	for _, t := range p.Targets() {
+		s.Targets = append(s.Targets, telemetry.TargetStats{Address: t.Address, Healthy: true})
+	}
+	return s
+}
+
+func clientTLS(t *config.UpstreamTLS) (*tls.Config, error) {
+	c := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: t.SNI, NextProtos: []string{"http/1.1"},
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // G402: off unless written; lint warns
+	}
+	if t.CACert != "" {
+		pool, err := loadPool(t.CACert)
+		if err != nil {
+			return nil, err
+		}
+		c.RootCAs = pool
+	}
+	if t.ClientCert != "" {
+		pair, err := loadPair(t.ClientCert, t.ClientKey)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{*pair}
+	}
+	return c, nil
+}
+
+// bind makes a route ready to serve.
+func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upstream.Pool) (*boundRoute, error) {
+	r := &boundRoute{
+		id: c.ID, cfg: c, upstream: c.Upstream, pool: pools[c.Upstream], metrics: p.metrics.Route(c.ID),
+		maxBody: c.Policies.MaxBodySize, websocket: c.WebSocket.Enabled, tunnelLimit: never,
+		agentsRefuse: agentsRefuse(cfg, c),
+	}
+	if r.maxBody == 0 {
+		r.maxBody = cfg.Limits.MaxBodySize
+	}
+	if c.Builtin != "" {
+		r.builtin = builtins[c.Builtin]
+	}
+	if c.Policies.Timeout > 0 {
+		r.tunnelLimit = ticks(c.Policies.Timeout)
+	}
+	r.bindEdits(cfg, c)
+	if r.pool != nil {
+		r.attempts = p.metrics.Upstream(c.Upstream).Route(c.ID)
+		r.bindTimeouts(cfg, c)
+	}
+	return r, r.bindErrorPages(c.ErrorPages)
+}
+
+// bindEdits collects header edits in the order they apply: the route's policies, then its filters, which
+// see responses in reverse.
+func (r *boundRoute) bindEdits(cfg *config.Config, c *config.Route) {
+	request := []config.HeaderEdits{c.Policies.RequestHeaders}
+	response := []config.HeaderEdits{c.Policies.ResponseHeaders}
+	last := len(response)
+	for _, id := range c.Filters {
+		f := filterOf(cfg, id)
+		if f == nil || f.Headers == nil {
+			continue
+		}
+		if f.Headers.Phase != "response" {
+			request = append(request, f.Headers.Edits)
+		}
+		if f.Headers.Phase != "request" {
+			response = slices.Insert(response, last, f.Headers.Edits)
+		}
+	}
+	r.requestEdits, r.responseEdits = compileEdits(request...), compileEdits(response...)
+}
+
+func filterOf(cfg *config.Config, id string) *config.Filter {
+	i := slices.IndexFunc(cfg.Filters, func(f config.Filter) bool { return f.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &cfg.Filters[i]
+}
+
+func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
+	i := slices.IndexFunc(cfg.Upstreams, func(u config.Upstream) bool { return u.ID == c.Upstream })
+	t := cfg.Upstreams[i].Timeouts
+	request := t.Request
+	if c.Policies.Timeout > 0 {
+		request = c.Policies.Timeout
+	}
+	r.headLimit, r.headReason = ticks(request), upstreamTimeout
+	if t.Read < request {
+		r.headLimit, r.headReason = ticks(t.Read), upstreamReadTimeout
+	}
+	r.readLimit, r.writeLimit = ticks(t.Read), ticks(t.Write)
+}
+
+// agentsRefuse decides what the route's agents decide: none can be connected in this build, so each fails
+// and its failure mode counts: the filter's if written, then the route's, then the agent's, then closed.
+func agentsRefuse(cfg *config.Config, c *config.Route) bool {
+	for _, id := range c.Filters {
+		f := filterOf(cfg, id)
+		if f == nil || f.Agent == nil {
+			continue
+		}
+		mode := f.Agent.FailureMode
+		if mode == "" {
+			mode = c.Policies.FailureMode
+		}
+		if i := slices.IndexFunc(cfg.Agents, func(a config.Agent) bool { return a.ID == f.Agent.Agent }); mode == "" && i >= 0 {
+			mode = cfg.Agents[i].FailureMode
+		}
+		if mode != "open" {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *boundRoute) bindErrorPages(c *config.ErrorPages) error {
+	if c == nil {
+		return nil
+	}
+	r.errorFormat, r.errorPages = c.DefaultFormat, map[int]errorPage{}
+	for status, e := range c.Pages {
+		page := errorPage{format: e.Format, message: e.Message, headers: e.Headers}
+		if e.Template != "" {
+			text, err := os.ReadFile(filepath.Join(c.TemplateDir, e.Template))
+			if err != nil {
+				return fmt.Errorf("route %q: error page %d: %w", r.id, status, err)
+			}
+			page.template = string(text)
+		}
+		r.errorPages[status] = page
+	}
+	return nil
+}
+
+// sweep looks after the idle connections of every pool.
+func (s *snapshot) sweep(now time.Time) {
+	for _, pool := range s.pools {
+		pool.Sweep(now)
+	}
+}

@@ -1,0 +1,62 @@
+package sentinel
+
+import (
+	"net"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
+)
+
+// upgrade relays a 101 and then bytes both ways until both sides have ended.
+func (x *exchange) upgrade(u *upstream.Conn) Reason {
+	x.editResponse()
+	x.closing = true
+	x.reply = reply{status: x.resp.Status, phrase: x.resp.Reason, fields: x.fields, length: -1, upgrade: x.resp.Upgrade()}
+	if r := x.down.respond(x.up[x.trip.Used:x.trip.N]); r != none {
+		return r
+	}
+	x.c.enter(tunnelling, x.route.tunnelLimit)
+	done := make(chan struct{})
+	go x.tunnelUp(u, done)
+	x.delivered += x.carry(x.c.nc, u.NetConn(), x.up)
+	<-done
+	if x.c.enter(busy, never) == expired {
+		return tunnelIdle
+	}
+	return none
+}
+
+// tunnelUp runs as its own goroutine: the client's bytes to the upstream, those first that came behind
+// the request head.
+func (x *exchange) tunnelUp(u *upstream.Conn, done chan<- struct{}) {
+	defer close(done)
+	early := x.in[x.r:x.w]
+	x.r = x.w
+	if _, err := u.NetConn().Write(early); err != nil {
+		u.Wake()
+		return
+	}
+	x.received = int64(len(early)) + x.carry(u.NetConn(), x.c.nc, x.in)
+}
+
+// carry copies src to dst until src ends, and ends dst's direction then. A side that cannot be written
+// ends both.
+func (x *exchange) carry(dst, src net.Conn, buf []byte) (total int64) {
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			x.c.watch.turn(tunnelling, tunnelling, x.p.sweeper.now(), x.route.tunnelLimit)
+			if _, werr := dst.Write(buf[:n]); werr != nil {
+				x.c.kill()
+				x.c.peer.Wake()
+				return total
+			}
+			total += int64(n)
+		}
+		if err != nil {
+			if half, ok := dst.(interface{ CloseWrite() error }); ok {
+				_ = half.CloseWrite() // both directions end on their own (RFC 6455 7.1.1)
+			}
+			return total
+		}
+	}
+}
