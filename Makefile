@@ -1,0 +1,110 @@
+# Everything CI runs is a target here. `make` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --warn-undefined-variables --no-print-directory
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+
+# What a command line may set.
+CASE ?=
+FUZZTIME ?= 20s
+DURATION ?= 4s
+ROUNDS ?= 5
+REF ?=
+ORIGIN ?=
+ARGS ?=
+
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/sentinel-proxy/sentinel-go/sentinel.Commit=$(COMMIT)
+LINT := build/tools/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+.PHONY: run
+run: build ## Serve the embedded default on 127.0.0.1:8080 (ARGS='-c my.kdl' for your own)
+	./build/sentinel $(ARGS)
+
+.PHONY: build
+build: ## Build build/sentinel, a static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o build/sentinel ./sentinel/cmd/sentinel
+
+.PHONY: test
+test: ## All tests; needs no program outside Go
+	go test ./...
+
+.PHONY: check
+check: tidy-check fmt-check vet lint test ## What to run before every push
+
+.PHONY: ci
+ci: tidy-check fmt-check vet lint test race conformance mutants fuzz-smoke ## What CI runs; its last line counts the tests
+	@scripts/count-tests
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code
+	$(LINT) fmt
+
+.PHONY: fmt-check
+fmt-check: ## Fail when code is not formatted
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: tidy-check
+tidy-check: ## Fail when go.mod or go.sum is not tidy
+	go mod tidy -diff
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint with .golangci.yml
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/build/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv build/tools/golangci-lint $@
+
+.PHONY: vuln
+vuln: ## Known vulnerabilities in what is used (needs the vulnerability database)
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
+
+.PHONY: race
+race: ## The proxy's tests and the conformance suite under the race detector
+	go test -race ./sentinel/... ./conformance/...
+
+.PHONY: conformance
+conformance: ## The black-box suite, verbosely counted (CASE=framing/te-and-cl for one vector)
+	@if [ -n "$(CASE)" ]; then go test ./conformance -count=1 -v -run 'TestVectors/$(CASE)'; \
+	else go test ./conformance -count=1; fi
+
+.PHONY: confirm
+confirm: ## Replay the vectors at another proxy: REF=host:port ORIGIN=host:port it forwards to
+	go test ./conformance -count=1 -v -run '^TestConfirm$$' -args -ref='$(REF)' -origin='$(ORIGIN)'
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME each
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Every fuzz target for a few seconds
+	scripts/fuzz 5s
+
+.PHONY: mutants
+mutants: ## Break the code by hand-made mutants: the tests must notice every one
+	go run ./conformance/mutants
+
+.PHONY: bench
+bench: ## Micro benchmarks with allocations
+	go test -run '^$$' -bench . -benchmem ./sentinel/...
+
+.PHONY: bench-peers
+bench-peers: build ## Compare with nginx, HAProxy and Caddy on this machine (ROUNDS, DURATION)
+	scripts/bench-peers -rounds $(ROUNDS) -duration $(DURATION) $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build

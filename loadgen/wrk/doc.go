@@ -1,0 +1,2 @@
+// Package wrk runs the wrk load generator and reads its report.
+package wrk
