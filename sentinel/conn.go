@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -35,7 +36,7 @@ type conn struct {
 	requests int
 	inHead   bool    // a head has begun and its deadline runs
 	lingers  bool    // the client may still be sending: read on for a while before closing
-	drained  bool    // the last read got all there was
+	drained  bool    // the last read got all there was: the next one would fail
 	first    [1]byte // where a parked connection without RawConn reads into
 }
 
@@ -92,6 +93,7 @@ func (c *conn) serveRaw() {
 		if !c.x.serve() {
 			return
 		}
+		c.drained = false // the wait is armed anew: what came meanwhile has to be read
 	}
 }
 
@@ -101,10 +103,8 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 		if c.turn = c.advance(true); c.turn != more {
 			return true
 		}
-		if c.drained {
-			c.drained, c.turn = false, over
-			c.park()
-			return false
+		if c.drained && !c.inHead {
+			return c.wait()
 		}
 		if c.x == nil {
 			c.x = c.p.exchanges.take(c)
@@ -112,11 +112,10 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 		room := c.x.room()
 		n, err := unix.Read(int(fd), room)
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
-		case err == unix.EAGAIN:
-			c.drained = true
-			continue
+		case errors.Is(err, unix.EAGAIN):
+			return c.wait()
 		case err != nil || n == 0:
 			c.turn = over
 			return true
@@ -124,6 +123,13 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 		c.x.w += n
 		c.drained = n < len(room)
 	}
+}
+
+// wait parks the connection in its read callback.
+func (c *conn) wait() (finished bool) {
+	c.drained, c.turn = false, over // what a wake-up by the sweeper finds
+	c.park()
+	return false
 }
 
 // servePlain is the same loop over ordinary reads, for TLS and for connections without a descriptor.
@@ -169,6 +175,10 @@ func (c *conn) advance(inside bool) turn {
 				x.malformed(headerTooLarge)
 				return over
 			}
+			if !c.inHead { // its deadline runs from its first byte, however slowly the rest comes
+				c.inHead = true
+				c.enter(readingHead, c.l.headTimeout)
+			}
 			return more
 		}
 		x.r += n
@@ -183,23 +193,22 @@ func (c *conn) advance(inside bool) turn {
 	return more
 }
 
-// park settles what the connection waits for: its next request, or the rest of a head.
+// park begins the wait for the next request, unless a head has begun. A parked connection holds no buffer.
 func (c *conn) park() {
-	if c.x == nil || c.x.empty() {
-		if c.x != nil {
-			c.p.exchanges.give(c.x)
-			c.x = nil
-		}
-		limit := c.l.keepAlive
-		if c.requests == 0 {
-			limit = c.l.headTimeout // a connection that never sends anything is not kept for longer
-		}
-		c.enter(idle, limit)
+	if c.inHead {
 		return
 	}
-	if !c.inHead {
-		c.inHead = true
-		c.enter(readingHead, c.l.headTimeout)
+	if c.x != nil {
+		c.p.exchanges.give(c.x)
+		c.x = nil
+	}
+	limit := c.l.keepAlive
+	if c.requests == 0 {
+		limit = c.l.headTimeout // a connection that never sends anything is not kept for longer
+	}
+	c.enter(idle, limit)
+	if c.p.draining.Load() { // after enter: the drain itself wakes whom it finds idle
+		c.Wake()
 	}
 }
 
@@ -215,7 +224,7 @@ func (c *conn) enter(p phase, limit tick) (mark phase) {
 // answer.
 func (c *conn) ended() {
 	mark := c.enter(busy, never)
-	if c.x == nil || !c.inHead {
+	if !c.inHead {
 		return
 	}
 	if mark == expired {

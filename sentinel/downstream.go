@@ -80,7 +80,7 @@ func (c *conn) nextBody() (data []byte, r Reason) {
 // fill reads more of the request body into the empty buffer.
 func (c *conn) fill() Reason {
 	c.upload.enter(readingBody, c.p.sweeper.now(), c.l.bodyIdle)
-	n, err := c.nc.Read(c.x.room())
+	n, err := c.nc.Read(c.x.bodyRoom())
 	mark := c.upload.enter(busy, c.p.sweeper.now(), never)
 	c.x.w += n
 	switch {

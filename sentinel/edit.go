@@ -72,7 +72,7 @@ func (x *exchange) editRequest() {
 		case id == wire.MaxForwards && x.req.MaxForwards > 0: // RFC 9110 7.6.2
 			left := strconv.AppendInt(nil, int64(x.req.MaxForwards-1), 10)
 			f = append(f, wire.Field{ID: id, Name: nameMaxForwards, Value: left})
-		case !dropUp[id]:
+		case !dropUp[id] && !isDisguised(&x.req.Fields[i]):
 			f = append(f, x.req.Fields[i])
 		}
 	}
@@ -92,6 +92,15 @@ func (x *exchange) editRequest() {
 		f = append(f, wire.Field{ID: wire.XRequestID, Name: nameRequestID, Value: x.trace})
 	}
 	x.fields = x.route.requestEdits.apply(f)
+}
+
+// isDisguised reports a name that a CGI-like upstream would take for one that is not forwarded: it reads
+// X_Forwarded_For and X-Forwarded-For as the same.
+func isDisguised(f *wire.Field) bool {
+	if f.ID != wire.Other || bytes.IndexByte(f.Name, '_') < 0 {
+		return false
+	}
+	return dropUp[wire.Identify(bytes.ReplaceAll(f.Name, []byte("_"), []byte("-")))]
 }
 
 func appendAll(f, from []wire.Field, id wire.ID) []wire.Field {

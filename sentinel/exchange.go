@@ -20,6 +20,7 @@ type exchange struct {
 
 	in   []byte // what the client sent: in[r:w] is not used yet
 	r, w int
+	head int    // in[:head] is the request head that req's slices point into, while an exchange runs
 	out  []byte // what is about to be written, to either side
 	up   []byte // what the upstream sent: see trip
 	feed []byte // upload's own output buffer, made when first needed
@@ -79,6 +80,7 @@ func (x *exchange) serve() (keep bool) {
 // begin starts the clock and names the exchange.
 func (x *exchange) begin() {
 	x.started = time.Now()
+	x.head = x.r
 	x.c.requests++
 	x.p.metrics.ActiveRequests.Add(1)
 	framing, length := x.req.Body()
@@ -177,11 +179,21 @@ func (x *exchange) reset() {
 	x.sent, x.cause = time.Time{}, ""
 }
 
-// room returns the free part of the input buffer; makeRoom keeps it from being empty.
+// room returns the free part of the input buffer for more of a head; makeRoom keeps it from being empty.
 func (x *exchange) room() []byte {
 	if x.r == x.w {
 		x.r, x.w = 0, 0
 	}
+	return x.in[x.w:]
+}
+
+// bodyRoom returns space for more of the body, once all of it was used: behind the head, which is still
+// needed. A larger buffer leaves the old one to the head.
+func (x *exchange) bodyRoom() []byte {
+	if len(x.in)-x.head < bufferSize/4 {
+		x.in = append(x.in[:x.head:x.head], make([]byte, bufferSize)...)
+	}
+	x.r, x.w = x.head, x.head
 	return x.in[x.w:]
 }
 

@@ -25,9 +25,6 @@ const (
 // upstreamHeads are the limits of response heads; over them the answer is a bad one.
 var upstreamHeads = wire.Limits{Line: 8 << 10, Size: 64 << 10, Count: 200, Name: 8 << 10, Value: 64 << 10}
 
-// maxUpstreamHead is the largest buffer a response head may need, its whitespace included.
-const maxUpstreamHead = 256 << 10
-
 // forward offers the request to targets until one answers, and relays the answer.
 func (x *exchange) forward() Reason {
 	x.editRequest()
@@ -245,7 +242,7 @@ func (x *exchange) awaitHead(u *upstream.Conn) Reason {
 		x.c.enter(awaitingHead, x.route.headLimit)
 	}
 	err := u.RoundTrip(&x.trip)
-	for errors.Is(err, upstream.ErrTooLarge) && len(x.up) < maxUpstreamHead {
+	for errors.Is(err, upstream.ErrTooLarge) && len(x.up) < upstreamHeads.MaxHead() {
 		x.up = append(x.up, make([]byte, len(x.up))...)
 		x.trip.In = x.up
 		x.resp.Reset(string(x.req.Method) == "HEAD")

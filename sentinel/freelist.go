@@ -3,7 +3,6 @@ package sentinel
 import (
 	"runtime/debug"
 	"sync"
-	"time"
 )
 
 const (
@@ -61,7 +60,7 @@ func (f *freeList) give(x *exchange) {
 
 // trim frees what was not needed since the last call, and hands the memory back to the system once that
 // is worth a collection.
-func (f *freeList) trim(time.Time) {
+func (f *freeList) trim() {
 	f.mu.Lock()
 	n := min(f.least, len(f.free))
 	clear(f.free[len(f.free)-n:])

@@ -39,7 +39,7 @@ func Inspect(o Options) (*Inspection, error) {
 		in.cfg, problems = config.Parse(in.Name, config.Default(), options)
 	}
 	if problems.HasErrors() {
-		return nil, &ConfigError{problems}
+		return nil, newConfigError(problems)
 	}
 	in.Warnings = texts(problems)
 	return in, nil

@@ -58,6 +58,7 @@ type Proxy struct {
 	pipes     pipeList
 	sweeper   *sweeper
 	listeners []*listener
+	acceptors sync.WaitGroup
 	scrapes   *http.Server // the metrics endpoint; nil: none
 	scrapeAt  net.Listener
 	demo      *demo // nil: the configuration was given
@@ -68,12 +69,6 @@ type Proxy struct {
 	stopped        chan struct{} // closed when nothing new is accepted
 	finished       chan struct{} // closed when everything has ended
 }
-
-// ConfigError is a configuration that cannot be used. Its text lists every problem, one per line, each
-// with file, line and column.
-type ConfigError struct{ Problems config.Problems }
-
-func (e *ConfigError) Error() string { return e.Problems.Error() }
 
 // New reads and checks the configuration, builds everything and binds every listener, so that what can
 // fail has failed before the first request. Errors are a *ConfigError or what the system said.
@@ -113,7 +108,8 @@ func (p *Proxy) build(cfg *config.Config) error {
 		}
 		p.listeners = append(p.listeners, l)
 	}
-	p.sweeper.tasks = append(p.sweeper.tasks, p.exchanges.trim, func(now time.Time) { p.snapshot.Load().sweep(now) })
+	p.sweeper.everyTick = func(now time.Time) { p.snapshot.Load().sweep(now) }
+	p.sweeper.everySecond = p.exchanges.trim
 	return p.bindMetrics(&cfg.Observability.Metrics)
 }
 
@@ -147,7 +143,7 @@ func (p *Proxy) load() (*config.Config, error) {
 		cfg, problems = config.Parse(p.options.name(), config.Default(), o)
 	}
 	if problems.HasErrors() {
-		return nil, &ConfigError{problems}
+		return nil, newConfigError(problems)
 	}
 	p.log = p.options.Log
 	if p.log == nil {
@@ -218,7 +214,7 @@ func (p *Proxy) Run(ctx context.Context) {
 	}
 	go p.sweeper.run(p.finished)
 	for _, l := range p.listeners {
-		go l.accept()
+		p.acceptors.Go(l.accept)
 		p.log.Info("listening", "listener", l.id, "address", l.nl.Addr().String(), "tls", l.tls != nil)
 	}
 	if p.scrapes != nil {
@@ -235,6 +231,7 @@ func (p *Proxy) drain() {
 	for _, l := range p.listeners {
 		_ = l.nl.Close()
 	}
+	p.acceptors.Wait() // no connection is added after this
 	p.sweeper.drain()
 	all := make(chan struct{})
 	go func() {
@@ -267,7 +264,6 @@ func (p *Proxy) ReopenLogs() error {
 // release frees what New and Run acquired; it may run after a New that failed half-way.
 func (p *Proxy) release() {
 	close(p.finished)
-	var last sync.WaitGroup
 	for _, l := range p.listeners {
 		_ = l.nl.Close()
 	}
@@ -281,9 +277,8 @@ func (p *Proxy) release() {
 		}
 	}
 	if p.demo != nil {
-		last.Go(p.demo.close)
+		p.demo.close()
 	}
-	last.Wait()
 	p.pipes.close()
 	if p.logs != nil {
 		p.logs.close()

@@ -77,6 +77,7 @@ func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
 	}
 	if info.Source == FromInternal {
 		e.Level = telemetry.LevelError
+		x.p.log.Error("internal error", "trace_id", string(x.trace), "cause", x.cause)
 	}
 	if x.route != nil {
 		e.Route, e.Upstream = x.route.id, x.route.upstream

@@ -25,7 +25,7 @@ func (x *exchange) relay(u *upstream.Conn) Reason {
 	if r != none {
 		return r
 	}
-	x.reply.whole = x.answer.Done() && len(x.answer.Trailers()) == 0
+	x.reply.whole = x.answer.Done() && len(x.trailers()) == 0
 	if r := x.down.respond(piece); r != none || x.reply.whole {
 		return r
 	}
@@ -51,6 +51,15 @@ func (x *exchange) bufferedPiece() (piece []byte, r Reason) {
 		return nil, upstreamBadResponse
 	}
 	return piece, none
+}
+
+// trailers returns the answer's trailer fields. Connection may nominate those too, in a head that is gone
+// by now: then none is relayed (RFC 9110 7.6.1).
+func (x *exchange) trailers() []wire.Field {
+	if x.resp.Nominates() {
+		return nil
+	}
+	return x.answer.Trailers()
 }
 
 // unframe takes the body's data out of buf. Chunks are moved together over their framing, so that many
@@ -92,7 +101,7 @@ func (x *exchange) relayRest(u *upstream.Conn) Reason {
 			return r
 		}
 	}
-	return x.down.end(x.answer.Trailers())
+	return x.down.end(x.trailers())
 }
 
 // refill reads the next part of the answer into the buffer; ended says that it was complete before.

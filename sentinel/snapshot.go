@@ -74,7 +74,7 @@ type errorPage struct {
 // buildSnapshot compiles a configuration. An error leaves nothing behind.
 func (p *Proxy) buildSnapshot(cfg *config.Config, generation uint64) (*snapshot, error) {
 	s := &snapshot{cfg: cfg, generation: generation, views: map[string]*view{}, heads: headLimits(&cfg.Limits)}
-	s.maxHead = s.heads.Line + s.heads.Size + 300*s.heads.Count // a field's whitespace and punctuation
+	s.maxHead = s.heads.MaxHead()
 	pools := map[string]*upstream.Pool{}
 	for i := range cfg.Upstreams {
 		pool, err := buildPool(&cfg.Upstreams[i])

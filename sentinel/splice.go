@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ func (s *splicer) close() {
 // fill takes what the source has, once; false waits for more to come.
 func (s *splicer) fill(fd uintptr) bool {
 	n, err := splice(int(fd), s.write, s.want)
-	if err == unix.EAGAIN {
+	if errors.Is(err, unix.EAGAIN) {
 		return false
 	}
 	s.held, s.err, s.ended = int(n), err, n == 0 && err == nil
@@ -59,7 +60,7 @@ func (s *splicer) flush(fd uintptr) bool {
 	for s.held > 0 {
 		n, err := splice(s.read, int(fd), s.held)
 		switch {
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			return false
 		case err != nil:
 			s.err = err
@@ -73,7 +74,7 @@ func (s *splicer) flush(fd uintptr) bool {
 func splice(from, to, n int) (int64, error) {
 	for {
 		moved, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return moved, err
 		}
 	}

@@ -34,7 +34,8 @@ type sweeper struct {
 	words []uint64 // the watch each polled connection had
 	who   []*conn
 
-	tasks []func(now time.Time) // what else has to be done every second
+	everyTick   func(now time.Time) // looks after idle upstream connections
+	everySecond func()              // trims what is free
 }
 
 func newSweeper() *sweeper {
@@ -67,10 +68,9 @@ func (s *sweeper) tick(now time.Time) {
 	s.mu.Unlock()
 	if n%idlePoll == 0 {
 		s.setDate(now)
-		for _, task := range s.tasks {
-			task(now)
-		}
+		s.everySecond()
 	}
+	s.everyTick(now)
 }
 
 func (s *sweeper) setDate(now time.Time) {

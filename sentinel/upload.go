@@ -60,7 +60,7 @@ func (x *exchange) feedBody(u *upstream.Conn) Reason {
 		if framing == wire.ByChunks {
 			x.feed = wire.AppendChunk(x.feed[:0], data)
 			if x.body.Done() {
-				x.feed = wire.AppendLastChunk(x.feed, x.body.Trailers())
+				x.feed = wire.AppendLastChunk(x.feed, x.bodyTrailers())
 			}
 			out = x.feed
 		}
@@ -68,6 +68,14 @@ func (x *exchange) feedBody(u *upstream.Conn) Reason {
 			return r
 		}
 	}
+}
+
+// bodyTrailers returns the request's trailer fields, none when Connection nominates any field.
+func (x *exchange) bodyTrailers() []wire.Field {
+	if x.req.Nominates() {
+		return nil
+	}
+	return x.body.Trailers()
 }
 
 func (x *exchange) feedPiece(u *upstream.Conn, out []byte) Reason {

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errReported):
 		return exitConfig
 	case errors.As(err, &bad):
-		_, _ = fmt.Fprintln(stderr, bad.Error())
+		c.report(stderr, bad)
 		return exitConfig
 	}
 	_, _ = fmt.Fprintln(stderr, "sentinel:", err)
@@ -51,6 +51,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitRuntime
 	}
 	return exitConfig
+}
+
+// report prints every problem of a configuration.
+func (c *command) report(out io.Writer, bad *sentinel.ConfigError) {
+	if c.json {
+		_ = writeJSON(out, bad.Problems) // standard error is gone: the exit code still tells
+		return
+	}
+	_, _ = fmt.Fprint(out, bad.Report())
 }
 
 // command holds the flags that every command shares.
@@ -133,6 +142,7 @@ func (c *command) serve(cmd *cobra.Command, _ []string) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // whoever read our output may leave: the log writer deals with it
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(signals)

@@ -31,11 +31,11 @@ func (r *reader) document(nodes []*node, entry Pos) *Config {
 	c := &Config{}
 	c.System = r.system(r.topBlock(&d, "system", entry))
 	c.Limits = r.limits(r.topBlock(&d, "limits", entry))
-	c.Listeners = each(r, &d, aListener, r.listener)
-	c.Routes = each(r, &d, aRoute, r.route)
-	c.Upstreams = each(r, &d, anUpstream, func(n *node) Upstream { return r.upstream(n, &c.Limits) })
-	c.Filters = each(r, &d, aFilter, r.filter)
-	c.Agents = each(r, &d, anAgent, func(n *node) Agent { return r.agent(n, &c.Limits) })
+	c.Listeners = each(&d, aListener, r.listener)
+	c.Routes = each(&d, aRoute, r.route)
+	c.Upstreams = each(&d, anUpstream, func(n *node) Upstream { return r.upstream(n, &c.Limits) })
+	c.Filters = each(&d, aFilter, r.filter)
+	c.Agents = each(&d, anAgent, func(n *node) Agent { return r.agent(n, &c.Limits) })
 	c.Observability = r.observability(r.topBlock(&d, "observability", entry))
 	if n := d.blocks["rate-limits"]; n != nil {
 		c.RateLimits = r.rateLimits(r.open(n, "rate-limits", 0))
@@ -47,9 +47,12 @@ func (r *reader) document(nodes []*node, entry Pos) *Config {
 	return c
 }
 
-func each[T any](r *reader, d *document, k kind, read func(*node) T) (list []T) {
-	for _, n := range d.definitions[k] {
-		list = append(list, read(n))
+func each[T any](d *document, k kind, read func(*node) T) (list []T) {
+	if nodes := d.definitions[k]; len(nodes) > 0 {
+		list = make([]T, len(nodes))
+		for i, n := range nodes {
+			list[i] = read(n)
+		}
 	}
 	return list
 }

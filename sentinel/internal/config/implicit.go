@@ -55,9 +55,8 @@ func (r *reader) addImplicitFilters(c *Config) {
 
 // attached reports whether a filter of the list calls the agent.
 func (a *attachments) attached(filters []string, agent string) bool {
-	return slices.ContainsFunc(filters, func(id string) bool {
-		return a.agentOf[id] == agent || id == implicitFilter(agent)
-	})
+	implicit := implicitFilter(agent)
+	return slices.ContainsFunc(filters, func(id string) bool { return id == implicit || a.agentOf[id] == agent })
 }
 
 // withoutRepeats drops an implicit filter whose agent a declared filter of the route calls already.

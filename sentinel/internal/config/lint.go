@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Lint returns what works and is still not good practice, each as a Warning, in the order of the
-// configuration. What Load warns of is not repeated.
+// Lint returns what works in a loaded configuration and is still not good practice, each as a Warning,
+// in the order of the configuration. What Load warns of is not repeated.
 func Lint(c *Config) []Problem {
 	l := linter{c: c, agents: map[string]*Agent{}, filters: map[string]*Filter{}}
 	for i := range c.Agents {
@@ -44,12 +44,7 @@ func (l *linter) warn(pos Pos, path, found, better string) {
 }
 
 // top is the place of what is not in any file.
-func (l *linter) top() Pos {
-	if len(l.c.Files) == 0 {
-		return Pos{File: "config"}
-	}
-	return Pos{l.c.Files[0], 1, 1}
-}
+func (l *linter) top() Pos { return Pos{l.c.Files[0], 1, 1} }
 
 func (l *linter) listeners() {
 	secure := slices.ContainsFunc(l.c.Listeners, func(s Listener) bool { return s.TLS != nil })

@@ -132,7 +132,7 @@ func (b *block) noteList(name string, list []string) {
 // checkReferences reports every name that nothing defines.
 func (r *reader) checkReferences() {
 	for _, ref := range r.names.references {
-		if r.full() { // looking for the nearest of many names is dear
+		if r.count[Error] == maxProblems { // listing what is defined is dear
 			return
 		}
 		if _, ok := r.names.defined[ref.kind][ref.id]; ok {

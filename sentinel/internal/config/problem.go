@@ -103,7 +103,7 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// maxProblems bounds the list: a file of nonsense must not cost more memory than it has.
+// maxProblems bounds the errors and the warnings: a file of nonsense must not cost many times its size.
 const maxProblems = 1000
 
 // sorted returns the list without repetitions, in the order of files and then of place. A problem
@@ -116,7 +116,8 @@ func (ps Problems) sorted(files []string) Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(
 			cmp.Compare(rank[a.File], rank[b.File]), cmp.Compare(a.File, b.File),
-			a.Pos.compare(b.Pos), cmp.Compare(a.Severity, b.Severity))
+			a.compare(b.Pos), cmp.Compare(a.Severity, b.Severity),
+			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Found, b.Found))
 	})
 	return slices.Compact(ps)
 }

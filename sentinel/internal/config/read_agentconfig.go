@@ -21,7 +21,7 @@ func (r *reader) agentConfig(n *node, path string) []byte {
 	if err != nil {
 		panic("config: agent config that is no JSON: " + err.Error()) // jsonValue lets only JSON pass
 	}
-	b.note("", string(text), value{pos: n.pos}.source())
+	b.note("", kdlQuote(string(text)), value{pos: n.pos}.source())
 	return text
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +60,7 @@ func (b *block) regexes(name string) (list []*regexp.Regexp) {
 		if !ok {
 			continue
 		}
-		re, err := regexp.Compile(s)
+		re, err := b.r.compile(s)
 		if err != nil {
 			b.r.report(Problem{Pos: v.pos, Path: b.pathOf(name), Found: "invalid regular expression: " + err.Error(), Expected: "expected RE2 syntax"})
 			continue
@@ -67,6 +69,27 @@ func (b *block) regexes(name string) (list []*regexp.Regexp) {
 	}
 	b.noteList(name, sources)
 	return list
+}
+
+// maxProgram bounds the instructions of all regular expressions together, some 40 bytes each: a few
+// letters such as (.{100}){10} make thousands.
+const maxProgram = 1_000_000
+
+var errProgramTooLarge = errors.New("all expressions together compile to more than 1,000,000 instructions")
+
+func (r *reader) compile(s string) (*regexp.Regexp, error) {
+	parsed, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if r.program += len(program.Inst); r.program > maxProgram {
+		return nil, errProgramTooLarge
+	}
+	return regexp.Compile(s)
 }
 
 func (b *block) hosts(name string) (list []string) {

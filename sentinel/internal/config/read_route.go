@@ -119,12 +119,15 @@ func (b *block) serviceType(t *Route) {
 
 // routeRules checks what a route needs as a whole.
 func (b *block) routeRules(t *Route) {
+	const oneHandler = "expected one of upstream, static-files, builtin-handler"
+	has := map[string]bool{"upstream": t.Upstream != "", "static-files": t.StaticFiles != nil, "builtin-handler": t.Builtin != ""}
 	handlers := 0
 	for _, name := range []string{"upstream", "static-files", "builtin-handler"} {
-		if has := name == "upstream" && t.Upstream != "" || name != "upstream" && b.written(name); has {
-			if handlers++; handlers > 1 {
-				b.fail(name, "a second handler for the route", "expected one of upstream, static-files, builtin-handler")
-			}
+		if !has[name] {
+			continue
+		}
+		if handlers++; handlers > 1 {
+			b.fail(name, "a second handler for the route", oneHandler)
 		}
 	}
 	switch {
@@ -133,7 +136,7 @@ func (b *block) routeRules(t *Route) {
 	case t.ServiceType == "builtin" && !b.written("builtin-handler"):
 		b.fail("service-type", "service-type builtin without a builtin-handler", `expected builtin-handler "…"`)
 	case handlers == 0:
-		b.fail("", "the route has no handler", "expected one of upstream, static-files, builtin-handler")
+		b.fail("", "the route has no handler", oneHandler)
 	}
 	if m := b.first("matches"); (m == nil || len(m.children)+len(m.props) == 0) && t.Priority > catchAllPriority {
 		b.fail("", "the route has no match conditions", `expected a condition in matches, or priority "low" for a catch-all`)

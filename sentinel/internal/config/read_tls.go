@@ -43,7 +43,7 @@ func (r *reader) listenerTLS(b *block) *TLS {
 
 func (r *reader) sni(b *block) SNICert {
 	s := SNICert{Pos: b.node.pos, CertFile: b.required("cert-file"), KeyFile: b.required("key-file")}
-	for _, v := range b.values("hostnames", "hostname") {
+	for _, v := range b.values("hostnames") {
 		if name, ok := b.hostOf("hostnames", v, 2); ok {
 			s.Hostnames = append(s.Hostnames, name)
 		}

@@ -13,7 +13,9 @@ type reader struct {
 	options  Options
 	expanded int // bytes that ${NAME} has put into values so far
 	guessed  int // work spent on "did you mean"
+	program  int // instructions of the regular expressions so far
 	problems Problems
+	count    [2]int // problems by severity
 	settings []Setting
 	names    names
 	needed   []resource
@@ -21,15 +23,15 @@ type reader struct {
 	addresses map[netip.AddrPort]Listener
 }
 
+// report adds a problem, up to maxProblems of each severity: warnings must not crowd out an error.
 func (r *reader) report(p Problem) {
-	if r.full() {
+	if r.count[p.Severity] == maxProblems {
 		return
 	}
+	r.count[p.Severity]++
 	p.Found, p.Expected = shorten(p.Found, maxPhrase), shorten(p.Expected, maxPhrase)
 	r.problems = append(r.problems, p)
 }
-
-func (r *reader) full() bool { return len(r.problems) >= maxProblems }
 
 // open starts reading a node as a block of settings. args is how many arguments of its own it may have.
 func (r *reader) open(n *node, path string, args int) *block {
@@ -92,11 +94,8 @@ func (b *block) written(name string) bool {
 }
 
 func (b *block) pathOf(name string) string {
-	switch {
-	case name == "":
+	if name == "" {
 		return b.path
-	case b.path == "":
-		return name
 	}
 	return b.path + "." + name
 }
@@ -236,7 +235,7 @@ func (b *block) listValues(c *node) (vs []value) {
 		}
 		vs = append(vs, item.args...)
 	}
-	if len(vs) == 0 {
+	if len(vs)+len(c.children) == 0 {
 		vs = append(vs, value{pos: c.pos, data: noValue})
 	}
 	return vs
@@ -386,9 +385,6 @@ func (b *block) unknown(name string, pos Pos) {
 		if k == name {
 			return
 		}
-	}
-	if b.r.full() { // looking for the nearest name is dear
-		return
 	}
 	p := Problem{Pos: pos, Path: b.path, Found: "unknown setting " + strconv.Quote(cut(name))}
 	if !b.strict {

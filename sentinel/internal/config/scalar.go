@@ -93,8 +93,8 @@ func (i interval) String() string {
 
 // ratio reads a number with or without a fraction. The default 0, where 0 itself is not allowed, means
 // that the setting is optional.
-func (b *block) ratio(name string, def float64, i interval, aliases ...string) float64 {
-	v, ok := b.lookup(name, aliases...)
+func (b *block) ratio(name string, def float64, i interval) float64 {
+	v, ok := b.lookup(name)
 	optional := def == 0 && !i.zero
 	switch {
 	case optional && (!ok || v.data == nil):
@@ -124,8 +124,8 @@ func (v value) float() (float64, bool) {
 }
 
 // boolean reads #true or #false, in their other spellings too.
-func (b *block) boolean(name string, def bool, aliases ...string) bool {
-	v, ok := b.lookup(name, aliases...)
+func (b *block) boolean(name string, def bool) bool {
+	v, ok := b.lookup(name)
 	if !ok {
 		b.note(name, kdlBool(def), "default")
 		return def
@@ -184,8 +184,8 @@ func (b *block) text(name, def string, aliases ...string) string {
 }
 
 // required is text for a setting that has no default.
-func (b *block) required(name string, aliases ...string) string {
-	v, ok := b.lookup(name, aliases...)
+func (b *block) required(name string) string {
+	v, ok := b.lookup(name)
 	if !ok {
 		b.fail(name, "missing setting "+strconv.Quote(name), "it is required")
 		return ""

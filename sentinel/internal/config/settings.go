@@ -3,6 +3,7 @@ package config
 import (
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // note records the effective value of a setting and where it comes from.
@@ -82,7 +83,7 @@ func kdlFloat(f float64) string {
 	return s
 }
 
-// kdlQuote writes a KDL string: the escapes Go and KDL share, \u{…} for other controls.
+// kdlQuote writes a KDL string; what cannot be printed, or would hide other text, as \u{…}.
 func kdlQuote(s string) string {
 	var out strings.Builder
 	out.WriteByte('"')
@@ -94,7 +95,7 @@ func kdlQuote(s string) string {
 			out.WriteString(`\n`)
 		case c == '\t':
 			out.WriteString(`\t`)
-		case c < ' ' || c == 0x7f:
+		case !unicode.IsPrint(c):
 			out.WriteString(`\u{` + strconv.FormatInt(int64(c), 16) + `}`)
 		default:
 			out.WriteRune(c)

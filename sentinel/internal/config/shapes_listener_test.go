@@ -93,7 +93,9 @@ func TestTLSShapes(t *testing.T) {
 		x.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
 	})
 	const rsa, ecdsa = `"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"`, `"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"`
-	sni := with(func(x *TLS) { x.SNI = []SNICert{{Hostnames: []string{"a.example", "*.*.b.example"}, CertFile: "ac", KeyFile: "ak"}} })
+	sni := with(func(x *TLS) {
+		x.SNI = []SNICert{{Hostnames: []string{"a.example", "*.*.b.example"}, CertFile: "ac", KeyFile: "ak"}}
+	})
 	checkShapes(t, pick, []shape[TLS]{
 		{name: "defaults", text: listener(""), want: def},
 		{name: "versions", text: listener(`min-version "TLSv1.3"; max-version "tls1.3"`), want: with(func(x *TLS) { x.MinVersion, x.MaxVersion = tls.VersionTLS13, tls.VersionTLS13 })},

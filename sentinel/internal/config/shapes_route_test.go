@@ -123,12 +123,6 @@ func TestRouteLists(t *testing.T) {
 			"agents { agent \"w\" type=\"waf\" { unix-socket \"/run/w.sock\" } }\n"
 	}
 	pick := func(c *Config) lists { return lists{c.Routes[0].Filters, c.Routes[0].Listeners} }
-	rest := func(unused ...string) (list []string) {
-		for _, id := range unused {
-			list = append(list, id)
-		}
-		return list
-	}
 	checkShapes(t, pick, []shape[lists]{
 		{name: "arguments", text: route(`filters "x" "y" "guard"; listeners "main"`), want: lists{[]string{"x", "y", "guard"}, []string{"main"}}},
 		{name: "repeated", text: route("filters \"y\"\nfilters \"x\" \"guard\""), want: lists{[]string{"y", "x", "guard"}, nil}},
@@ -136,7 +130,7 @@ func TestRouteLists(t *testing.T) {
 		{name: "bare words", text: route("filters x y guard"), want: lists{[]string{"x", "y", "guard"}, nil}},
 		{
 			name: "agents", text: route(`filters "x" "y"; agents "w"`), want: lists{[]string{"x", "y", "agent:w"}, nil},
-			warnings: rest("nothing refers to this filter"),
+			warnings: []string{"nothing refers to this filter"},
 		},
 		{name: "agent attached twice", text: route(`filters "x" "y" "guard"; agents "w"`), want: lists{[]string{"x", "y", "guard"}, nil}},
 		{name: "waf with its one filter", text: route(`filters "x" "y"; waf-enabled #true`), want: lists{[]string{"x", "y", "guard"}, nil}},

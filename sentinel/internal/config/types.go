@@ -22,7 +22,7 @@ type Config struct {
 	Observability Observability
 	RateLimits    *RateLimits // nil: no block
 
-	Settings []Setting // every effective value with its source, in reading order (sentinel config show)
+	Settings []Setting // with Options.Settings: every effective value with its source, in reading order
 }
 
 // Setting is one effective value and where it came from.
@@ -96,7 +96,7 @@ type Route struct {
 	Listeners      []string // empty: all listeners
 	Matches        Matches
 	Priority       int
-	ServiceType    string // "web", "api", "static" or "builtin"
+	ServiceType    string // "web", "api", "static" or "builtin": the look of errors; what serves is the next three
 	Upstream       string
 	Builtin        string // builtin handler name; empty: none
 	StaticFiles    *StaticFiles
@@ -122,6 +122,7 @@ type Matches struct {
 }
 
 // Condition is a named header field or query parameter: one of Values, or presence when there are none.
+// The name of a header field is in lower case.
 type Condition struct {
 	Name   string
 	Values []string
@@ -277,7 +278,7 @@ type UpstreamTLS struct {
 type Filter struct {
 	Pos       Pos
 	ID        string
-	Type      string // "rate-limit", "headers", "cors", "compress", "timeout", "log", "agent", or one that is ignored
+	Type      string // "rate-limit", "headers", "cors", "compress", "timeout", "log", "agent"; empty: not built, does nothing
 	RateLimit *RateLimit
 	Headers   *HeadersFilter
 	CORS      *CORS

@@ -22,11 +22,11 @@ func (r *reader) validate(c *Config, entry Pos) {
 		return
 	}
 	r.checkReferences()
-	r.addImplicitFilters(c)
 	r.checkResources(c.System.WorkingDir)
 	if r.problems.HasErrors() {
 		return // what follows could be their fault
 	}
+	r.addImplicitFilters(c)
 	for _, k := range []kind{anUpstream, aFilter, anAgent} {
 		r.checkUnused(k)
 	}

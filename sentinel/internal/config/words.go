@@ -77,8 +77,8 @@ func (b *block) word(name string, v value, w words) (canonical string, ok bool) 
 
 // choice reads one of a closed set of words and returns its canonical form. With the default "" the
 // setting is optional.
-func (b *block) choice(name, def string, w words, aliases ...string) string {
-	v, ok := b.lookup(name, aliases...)
+func (b *block) choice(name, def string, w words) string {
+	v, ok := b.lookup(name)
 	if !ok {
 		b.note(name, kdlText(def), "default")
 		return def

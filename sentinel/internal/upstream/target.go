@@ -49,6 +49,17 @@ func newTarget(p *Pool, address string) *Target {
 // Get returns an idle connection, or nil and a promise for a new one, which Dial keeps. ErrBusy: the
 // target is at max-connections.
 func (t *Target) Get() (*Conn, error) {
+	for {
+		c, err := t.take()
+		if c == nil || c.untouched() {
+			return c, err
+		}
+		c.Close()
+	}
+}
+
+// take removes the idle connection that was used last, or counts one that is to be opened.
+func (t *Target) take() (*Conn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := len(t.idle); n > 0 {
@@ -106,7 +117,7 @@ func (t *Target) drop() {
 // put keeps a connection for the next request, or closes it when there is no room.
 func (t *Target) put(c *Conn) {
 	t.mu.Lock()
-	keep := !t.closed && len(t.idle) < t.pool.MaxIdle && !c.expired(time.Now(), 0)
+	keep := !t.closed && len(t.idle) < t.pool.MaxIdle && !c.old()
 	if keep {
 		t.idle = append(t.idle, c)
 	}
@@ -140,7 +151,10 @@ func (t *Target) sweep(now time.Time) {
 	var dead []*Conn
 	kept := t.idle[:0]
 	for i, c := range t.idle {
-		if t.poll[i].Revents != 0 || c.expired(now, t.pool.IdleTimeout) {
+		if c.since.IsZero() {
+			c.since = now
+		}
+		if t.poll[i].Revents != 0 || c.old() || now.Sub(c.since) > t.pool.IdleTimeout {
 			dead = append(dead, c)
 		} else {
 			kept = append(kept, c)

@@ -1,0 +1,107 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// certificate writes a self-signed certificate and its key.
+func certificate(t *testing.T, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.example"}, NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestResources(t *testing.T) {
+	dir := tree(t, map[string]string{"text": "x", "www/index.html": "x"})
+	t.Chdir(dir)
+	certificate(t, "c.pem", "k.pem")
+	certificate(t, "other.pem", "otherkey.pem")
+	listener, err := net.Listen("unix", filepath.Join(dir, "a.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	tlsListener := func(body string) string {
+		return withListener("address \"127.0.0.1:0\"; protocol \"https\"\ntls {\n" + body + "\n}")
+	}
+	upstream := func(body string) string { return withUpstream("target \"127.0.0.1:1\"\n" + body) }
+	route := func(body string) string {
+		return systemPart + listenerPart + "route \"r\" { priority \"low\"\n" + body + "\n}\n"
+	}
+	audit := func(file string) string {
+		return withTop("observability { logging { audit-log { file \"" + file + "\" } } }")
+	}
+	tests := []struct{ name, text, problem string }{
+		{name: "pair", text: tlsListener(`cert-file "c.pem"; key-file "k.pem"`)},
+		{name: "pair missing", text: tlsListener(`cert-file "no.pem"; key-file "k.pem"`), problem: "tls.cert-file: cannot read no.pem: no such file or directory"},
+		{name: "pair is no pair", text: tlsListener(`cert-file "c.pem"; key-file "otherkey.pem"`), problem: "the certificate in c.pem and the key in otherkey.pem cannot be used"},
+		{name: "pair is no PEM", text: tlsListener(`cert-file "text"; key-file "k.pem"`), problem: "cannot be used"},
+		{name: "pair is a directory", text: tlsListener(`cert-file "www"; key-file "k.pem"`), problem: "cannot read www: not a regular file"},
+		{name: "sni", text: tlsListener(`cert-file "c.pem"; key-file "k.pem"; sni { cert-file "c.pem"; key-file "no" }`), problem: "tls.sni.cert-file: cannot read no"},
+		{name: "authorities", text: tlsListener(`cert-file "c.pem"; key-file "k.pem"; ca-file "other.pem"; client-auth #true`)},
+		{name: "no authorities", text: tlsListener(`cert-file "c.pem"; key-file "k.pem"; ca-file "text"`), problem: "tls.ca-file: text holds no PEM certificate"},
+		{name: "upstream pair", text: upstream(`tls { client-cert "c.pem"; client-key "k.pem"; ca-cert "c.pem" }`)},
+		{name: "upstream authorities", text: upstream(`tls { ca-cert "no" }`), problem: `upstream "u".tls.ca-cert: cannot read no`},
+		{name: "root", text: route(`static-files { root "www" }`)},
+		{name: "root missing", text: route(`static-files { root "nowhere" }`), problem: "root: directory nowhere: no such file or directory"},
+		{name: "root is a file", text: route(`static-files { root "text" }`), problem: "root: text is not a directory"},
+		{name: "root below working directory", text: strings.Replace(route(`static-files { root "www" }`), "system { }", "system { working-directory \""+dir+"\" }", 1)},
+		{name: "template", text: route(`builtin-handler "status"; error-pages { template-dir "www"; pages { "404" { template "index.html" } } }`)},
+		{name: "template missing", text: route(`builtin-handler "status"; error-pages { pages { "404" { template "no.html" } } }`), problem: "pages.404.template: cannot read no.html"},
+		{name: "socket", text: withAgent("", `unix-socket "a.sock"`)},
+		{name: "socket later", text: withAgent("", `unix-socket "b.sock"`)},
+		{name: "socket is a file", text: withAgent("", `unix-socket "text"`), problem: "text exists and is not a socket"},
+		{name: "socket nowhere", text: withAgent("", `unix-socket "nowhere/a.sock"`), problem: "directory nowhere: no such file or directory"},
+		{name: "agent pair", text: withAgent("", `grpc "https://127.0.0.1:1" { ca-cert "text" }`), problem: "grpc.ca-cert: text holds no PEM certificate"},
+		{name: "audit log", text: audit("audit.log")},
+		{name: "audit log to output", text: audit("-")},
+		{name: "audit log nowhere", text: audit("nowhere/audit.log"), problem: "audit-log.file: cannot write nowhere/audit.log: no such file or directory"},
+		{name: "working directory", text: withSystem(`working-directory "nowhere"`), problem: "system.working-directory: directory nowhere"},
+		{name: "user", text: withSystem(`user "no-such-user-here"`), problem: "system.user: user: unknown user no-such-user-here"},
+		{name: "group", text: withSystem(`group "no-such-group-here"`), problem: "system.group: group: unknown group no-such-group-here"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for choice, want := range map[Resources]string{ResourceErrors: "error: ", ResourceWarnings: "warning: ", ResourcesOff: ""} {
+				_, problems := Parse("test.kdl", []byte(test.text), Options{Resources: choice})
+				if test.problem == "" || want == "" {
+					checkWarnings(t, problems, nil)
+					continue
+				}
+				if text := problems.Error(); !strings.HasPrefix(text, want) || !strings.Contains(text, test.problem) || problems[0].Line == 0 {
+					t.Errorf("resources %d: problems %q, want %s… %s", choice, text, want, test.problem)
+				}
+			}
+		})
+	}
+	if _, err := os.Stat("audit.log"); err == nil {
+		t.Error("looking at the audit log created it")
+	}
+}
