@@ -22,27 +22,27 @@ type Inspection struct {
 // Inspect reads the configuration the options name. Files that it refers to and that are missing here
 // are warnings: the configuration may be for another machine. The error is a *ConfigError.
 func Inspect(o Options) (*Inspection, error) {
-	lookup := o.LookupEnv
-	if lookup == nil {
-		lookup = os.LookupEnv
-	}
-	in := &Inspection{Name: o.name()}
-	options := config.Options{LookupEnv: lookup, Resources: config.ResourceWarnings, Settings: true}
-	var problems config.Problems
-	switch {
-	case o.Path != "":
-		in.cfg, problems = config.Load(o.Path, options)
-	case o.Text != nil:
-		in.cfg, problems = config.Parse(o.Name, o.Text, options)
-	default:
-		options.LookupEnv = withDemo("127.0.0.1:1", lookup)
-		in.cfg, problems = config.Parse(in.Name, config.Default(), options)
-	}
+	cfg, problems := o.read(config.Options{Resources: config.ResourceWarnings, Settings: true}, "127.0.0.1:1")
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
-	in.Warnings = texts(problems)
-	return in, nil
+	return &Inspection{Name: o.name(), Warnings: append(texts(problems), pending(cfg)...), cfg: cfg}, nil
+}
+
+// read parses and checks the configuration. demoAddr is where the embedded default finds its upstream.
+func (o *Options) read(c config.Options, demoAddr string) (*config.Config, config.Problems) {
+	c.LookupEnv = o.LookupEnv
+	if c.LookupEnv == nil {
+		c.LookupEnv = os.LookupEnv
+	}
+	switch {
+	case o.Path != "":
+		return config.Load(o.Path, c)
+	case o.Text != nil:
+		return config.Parse(o.Name, o.Text, c)
+	}
+	c.LookupEnv = withDemo(demoAddr, c.LookupEnv)
+	return config.Parse(o.name(), config.Default(), c)
 }
 
 // name is what messages call the configuration.

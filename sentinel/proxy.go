@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -120,28 +119,17 @@ func reasonWords() (words []string) {
 	return words
 }
 
-// load reads the configuration the options name.
+// load reads the configuration the options name, and starts the demo when they name none.
 func (p *Proxy) load() (*config.Config, error) {
-	lookup := p.options.LookupEnv
-	if lookup == nil {
-		lookup = os.LookupEnv
-	}
-	o := config.Options{LookupEnv: lookup, Resources: config.ResourceErrors}
-	var cfg *config.Config
-	var problems config.Problems
-	switch {
-	case p.options.Path != "":
-		cfg, problems = config.Load(p.options.Path, o)
-	case p.options.Text != nil:
-		cfg, problems = config.Parse(p.options.Name, p.options.Text, o)
-	default:
+	demoAddr := ""
+	if p.options.Path == "" && p.options.Text == nil {
 		var err error
 		if p.demo, err = startDemo(); err != nil {
 			return nil, err
 		}
-		o.LookupEnv = withDemo(p.demo.addr, lookup)
-		cfg, problems = config.Parse(p.options.name(), config.Default(), o)
+		demoAddr = p.demo.addr
 	}
+	cfg, problems := p.options.read(config.Options{Resources: config.ResourceErrors}, demoAddr)
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
@@ -149,8 +137,8 @@ func (p *Proxy) load() (*config.Config, error) {
 	if p.log == nil {
 		p.log = newLogger(&cfg.Observability.Logging, p.options.Verbose)
 	}
-	for _, w := range problems {
-		p.log.Warn("configuration", "problem", w.String())
+	for _, warning := range append(texts(problems), pending(cfg)...) {
+		p.log.Warn("configuration", "problem", warning)
 	}
 	return cfg, nil
 }
