@@ -74,10 +74,10 @@ type Proxy struct {
 func New(o Options) (*Proxy, error) {
 	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), finished: make(chan struct{}), sweeper: newSweeper()}
 	cfg, err := p.load()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = p.build(cfg)
 	}
-	if err := p.build(cfg); err != nil {
+	if err != nil {
 		p.release()
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func serve(t *testing.T, reply func(n int) string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -36,7 +36,7 @@ func serve(t *testing.T, reply func(n int) string) netip.AddrPort {
 }
 
 func serveConn(c net.Conn, reply func(n int) string) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	in := bufio.NewReader(c)
 	for n := 0; ; n++ {
 		if _, err := http.ReadRequest(in); err != nil {

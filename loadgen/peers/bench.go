@@ -73,8 +73,8 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 
 // check refuses options that would measure nothing.
 func (b *bench) check() error {
-	if b.Rounds < 1 || len(b.Work) == 0 || len(b.Options.Subjects) == 0 {
-		return fmt.Errorf("nothing to measure: rounds %d, work %v, subjects %v", b.Rounds, b.Work, b.Options.Subjects)
+	if b.Rounds < 1 || len(b.Work) == 0 || len(b.Subjects) == 0 {
+		return fmt.Errorf("nothing to measure: rounds %d, work %v, subjects %v", b.Rounds, b.Work, b.Subjects)
 	}
 	for _, w := range b.Work {
 		if !slices.Contains(Work(), w) {
@@ -111,7 +111,7 @@ func (b *bench) measurePlain(ctx context.Context) error {
 		return err
 	}
 	defer f.stop()
-	loads := []load{{work: workSmall, path: "/1k"}, {work: workLarge, path: "/64k"}}
+	loads := []load{{work: workSmall, path: smallPath}, {work: workLarge, path: "/64k"}}
 	loads = slices.DeleteFunc(loads, func(l load) bool { return !b.wants(l.work) })
 	if err := b.closedLoop(ctx, f, loads); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (b *bench) measureLogged(ctx context.Context) error {
 		return err
 	}
 	defer f.stop()
-	return b.closedLoop(ctx, f, []load{{work: workLogged, path: "/1k"}})
+	return b.closedLoop(ctx, f, []load{{work: workLogged, path: smallPath}})
 }
 
 func (b *bench) wants(work string) bool { return slices.Contains(b.Work, work) }

@@ -63,7 +63,7 @@ func (b *bench) startProxy(ctx context.Context, s subject, st setup, logs bool) 
 			st.AccessLog = outputFile(st) // HAProxy cannot write a file; its standard output is one
 		}
 	}
-	return start(ctx, s, st, "/1k")
+	return start(ctx, s, st, smallPath)
 }
 
 func startOrigin(ctx context.Context, dir string) (*process, error) {
@@ -82,7 +82,7 @@ func startOrigin(ctx context.Context, dir string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, originSubject(), setup{Listen: listen, Backend: netip.AddrPort{}, Dir: dir, Connections: proxyConnections}, "/1k")
+	return start(ctx, originSubject(), setup{Listen: listen, Backend: netip.AddrPort{}, Dir: dir, Connections: proxyConnections}, smallPath)
 }
 
 func (f *fleet) stop() {

@@ -40,23 +40,37 @@ type limit struct {
 }
 
 var limits = []limit{
-	{id: "P1", work: "CPU per request, 1 KiB, 64 connections", unit: "x nginx", must: 1.15, aim: 0.9,
-		values: against(nginx, workSmall, cpuMicros)},
-	{id: "P2", work: "requests per second, the same", unit: "x nginx", must: 0.95, aim: 1.1, atLeast: true,
-		values: against(nginx, workSmall, requestsPerSecond)},
-	{id: "P2", work: "p99, the same", unit: "x haproxy", must: 1.5, aim: 1.0,
-		values: against(haproxy, workSmall, p99Micros)},
-	{id: "P3", work: "CPU per request, with access log and metrics", unit: "x nginx", must: 1.15, aim: 0.95,
-		values: against(nginx, workLogged, cpuMicros)},
-	{id: "P4", work: "CPU per request, 64 KiB", unit: "x haproxy", must: 1.1, aim: 0.9,
-		values: against(haproxy, workLarge, cpuMicros)},
+	{
+		id: "P1", work: "CPU per request, 1 KiB, 64 connections", unit: "x nginx", must: 1.15, aim: 0.9,
+		values: against(nginx, workSmall, cpuMicros),
+	},
+	{
+		id: "P2", work: "requests per second, the same", unit: "x nginx", must: 0.95, aim: 1.1, atLeast: true,
+		values: against(nginx, workSmall, requestsPerSecond),
+	},
+	{
+		id: "P2", work: "p99, the same", unit: "x haproxy", must: 1.5, aim: 1.0,
+		values: against(haproxy, workSmall, p99Micros),
+	},
+	{
+		id: "P3", work: "CPU per request, with access log and metrics", unit: "x nginx", must: 1.15, aim: 0.95,
+		values: against(nginx, workLogged, cpuMicros),
+	},
+	{
+		id: "P4", work: "CPU per request, 64 KiB", unit: "x haproxy", must: 1.1, aim: 0.9,
+		values: against(haproxy, workLarge, cpuMicros),
+	},
 	{id: "P7", work: "route look-up among 10,000 routes", unit: "ns", must: 1000, aim: 300, values: lookupNanos},
 	{id: "P7", work: "allocations, the same", unit: "allocs", must: 0, aim: 0, values: lookupAllocs},
 	{id: "P7", work: "time compared with 10 routes, the same", unit: "x 10 routes", must: 3, aim: 3, values: lookupGrowth},
-	{id: "P9", work: "memory per idle connection", unit: "KiB", must: 8, aim: 3,
-		values: memoryKiB(func(s MemorySample) float64 { return s.AfterOne })},
-	{id: "P9", work: "the same, a while after all were busy at once", unit: "KiB", must: 8, aim: 3,
-		values: memoryKiB(func(s MemorySample) float64 { return s.AfterBurst })},
+	{
+		id: "P9", work: "memory per idle connection", unit: "KiB", must: 8, aim: 3,
+		values: memoryKiB(func(s MemorySample) float64 { return s.AfterOne }),
+	},
+	{
+		id: "P9", work: "the same, a while after all were busy at once", unit: "KiB", must: 8, aim: 3,
+		values: memoryKiB(func(s MemorySample) float64 { return s.AfterBurst }),
+	},
 }
 
 // judge compares what was measured with the gates. Work or subjects that were not asked for yield no gate.

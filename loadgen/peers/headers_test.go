@@ -15,7 +15,7 @@ func serveText(t *testing.T, text string) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -25,7 +25,7 @@ func serveText(t *testing.T, text string) netip.AddrPort {
 			if _, err := c.Read(make([]byte, 4096)); err == nil {
 				_, _ = c.Write([]byte(text))
 			}
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).AddrPort()

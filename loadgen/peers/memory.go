@@ -76,7 +76,7 @@ func (b *bench) weigh(ctx context.Context, p *process) (MemorySample, error) {
 	if err != nil {
 		return MemorySample{}, err
 	}
-	if err := c.each("/1k"); err != nil {
+	if err := c.each(); err != nil {
 		return MemorySample{}, err
 	}
 	one, err := readMemory(ctx, p, settleTime)
@@ -117,7 +117,7 @@ func warm(ctx context.Context, to netip.AddrPort) error {
 	c, err := openClients(ctx, to, connections)
 	defer c.close()
 	for i := 0; i < 16 && err == nil; i++ {
-		err = c.each("/1k")
+		err = c.each()
 	}
 	return err
 }
@@ -137,10 +137,13 @@ func openClients(ctx context.Context, to netip.AddrPort, n int) (c clients, err 
 	return c, nil
 }
 
+// smallPath is the origin's 1 KiB answer.
+const smallPath = "/1k"
+
 // each makes one request on each connection, one after the other.
-func (c clients) each(path string) error {
+func (c clients) each() error {
 	for _, conn := range c {
-		if err := send(conn, path); err != nil {
+		if err := send(conn, smallPath); err != nil {
 			return err
 		}
 		if err := receive(conn); err != nil {

@@ -16,25 +16,25 @@ const roleVariable = "PEERS_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
-		os.Exit(play(role, os.Args[len(os.Args)-1]))
+		play(role, os.Args[len(os.Args)-1])
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// play serves on the address the nginx configuration names.
-func play(role, config string) int {
+// play serves on the address the nginx configuration names, until it cannot.
+func play(role, config string) {
 	text, err := os.ReadFile(config)
 	listen := regexp.MustCompile(`listen (\S+)`).FindSubmatch(text)
 	if err != nil || listen == nil || role == "broken" {
 		fmt.Println("cannot use", config)
-		return 1
+		return
 	}
 	server := http.Server{Addr: string(listen[1]), ReadHeaderTimeout: time.Minute}
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprint(w, body)
 	})
 	fmt.Println(server.ListenAndServe())
-	return 1
 }
 
 func startRole(t *testing.T, role string) (*process, error) {

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = measure(ctx, c, stdout)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "peers:", err)
+		_, _ = fmt.Fprintln(stderr, "peers:", err)
 		return 1
 	}
 	return 0

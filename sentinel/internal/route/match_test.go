@@ -36,7 +36,8 @@ type expectation struct {
 }
 
 func yes(line string, fields ...string) expectation { return expectation{get(line, fields...), true} }
-func no(line string, fields ...string) expectation  { return expectation{get(line, fields...), false} }
+
+func no(line string, fields ...string) expectation { return expectation{get(line, fields...), false} }
 
 // checkRule tries one rule alone, and again among rules that hold for nothing the tests send, so that
 // it has to be found in every part of the index.

@@ -66,21 +66,24 @@ func TestOrder(t *testing.T) {
 			{ID: "exact", Paths: []string{"/api/users"}, Priority: -5}, {ID: "all"},
 		}, "all"},
 		"exact, regex, prefix": {[]Rule{
-			{ID: "prefix", Prefixes: []string{"/api/users"}}, {ID: "regex", PathRegexes: regexes("^/api")},
+			{ID: "prefix", Prefixes: []string{"/api/users"}},
+			{ID: "regex", PathRegexes: regexes("^/api")},
 			{ID: "exact", Paths: []string{"/api/users"}},
 		}, "exact"},
 		"regex over prefix": {[]Rule{
 			{ID: "prefix", Prefixes: []string{"/api/users"}}, {ID: "regex", PathRegexes: regexes("^/api")},
 		}, "regex"},
 		"longer prefix": {[]Rule{
-			{ID: "root", Prefixes: []string{"/"}}, {ID: "api", Prefixes: []string{"/api"}},
+			{ID: "root", Prefixes: []string{"/"}},
+			{ID: "api", Prefixes: []string{"/api"}},
 			{ID: "users", Prefixes: []string{"/api/users"}},
 		}, "users"},
 		"path of all hosts over prefix of the host": {[]Rule{
 			{ID: "host", Hosts: []string{"x.a.test"}, Prefixes: []string{"/api"}}, {ID: "path", Paths: []string{"/api/users"}},
 		}, "path"},
 		"host, host regex, wildcard": {[]Rule{
-			{ID: "wildcard", Hosts: []string{"*.a.test"}}, {ID: "regex", HostRegexes: regexes("a")},
+			{ID: "wildcard", Hosts: []string{"*.a.test"}},
+			{ID: "regex", HostRegexes: regexes("a")},
 			{ID: "host", Hosts: []string{"x.a.test"}},
 		}, "host"},
 		"host regex over wildcard": {[]Rule{

@@ -124,13 +124,31 @@ func TestIdentify(t *testing.T) {
 		name string
 		want ID
 	}{
-		{"Host", Host}, {"hOsT", Host}, {"Hosts", Other}, {"Hos", Other}, {"Hbst", Other}, {"", Other},
-		{"Content-Length", ContentLength}, {"Content_Length", Other}, {"Content-Lengtx", Other},
-		{"TE", TE}, {"Te", TE}, {"T", Other}, {"TRANSFER-ENCODING", TransferEncoding},
-		{"X-Forwarded-For", XForwarded}, {"x-forwarded-anything", XForwarded}, {"X-Forwarded-", Other},
-		{"X-Forwarded", Other}, {"Forwarded", Forwarded}, {"X-REAL-IP", XIdentity}, {"X-Original-URL", XOverride},
-		{"Authorization-Internal", XInternal}, {"Authorization", Other}, {"Sec-Fetch-Mode", Other},
-		{"Content\rLength", Other}, {strings.Repeat("x", 70000), Other},
+		{"Host", Host},
+		{"hOsT", Host},
+		{"Hosts", Other},
+		{"Hos", Other},
+		{"Hbst", Other},
+		{"", Other},
+		{"Content-Length", ContentLength},
+		{"Content_Length", Other},
+		{"Content-Lengtx", Other},
+		{"TE", TE},
+		{"Te", TE},
+		{"T", Other},
+		{"TRANSFER-ENCODING", TransferEncoding},
+		{"X-Forwarded-For", XForwarded},
+		{"x-forwarded-anything", XForwarded},
+		{"X-Forwarded-", Other},
+		{"X-Forwarded", Other},
+		{"Forwarded", Forwarded},
+		{"X-REAL-IP", XIdentity},
+		{"X-Original-URL", XOverride},
+		{"Authorization-Internal", XInternal},
+		{"Authorization", Other},
+		{"Sec-Fetch-Mode", Other},
+		{"Content\rLength", Other},
+		{strings.Repeat("x", 70000), Other},
 	} {
 		if got := Identify([]byte(c.name)); got != c.want {
 			t.Errorf("%.40q: got %d, want %d", c.name, got, c.want)
@@ -152,8 +170,17 @@ func TestIdentify(t *testing.T) {
 
 func TestNextItem(t *testing.T) {
 	for _, c := range []struct{ list, want string }{
-		{"", ""}, {" ", ""}, {",", ""}, {" ,\t, ", ""}, {"a", "a"}, {" a ", "a"}, {"a,b", "a|b"},
-		{"a, b ,\tc", "a|b|c"}, {",a,,b,", "a|b"}, {"a b", "a b"}, {"a;q=1, b", "a;q=1|b"},
+		{"", ""},
+		{" ", ""},
+		{",", ""},
+		{" ,\t, ", ""},
+		{"a", "a"},
+		{" a ", "a"},
+		{"a,b", "a|b"},
+		{"a, b ,\tc", "a|b|c"},
+		{",a,,b,", "a|b"},
+		{"a b", "a b"},
+		{"a;q=1, b", "a;q=1|b"},
 	} {
 		var items []string
 		for item, rest := NextItem([]byte(c.list)); item != nil; item, rest = NextItem(rest) {
