@@ -7,14 +7,19 @@ import (
 
 // admit refuses what no route may see.
 func (x *exchange) admit() Reason {
-	switch method := x.req.Method; {
-	case string(method) == "CONNECT", string(method) == "TRACE":
-		// A reverse proxy is no tunnel, and TRACE shows a client's credentials to scripts (RFC 9110 9.3.8).
+	switch {
+	case isRefusedMethod(x.req.Method):
 		return methodRefused
 	case x.req.UnknownExpect:
 		return expectationFailed
 	}
 	return none
+}
+
+// isRefusedMethod reports the methods that are never served: a reverse proxy is no tunnel, and TRACE shows
+// a client's credentials to scripts (RFC 9110 9.3.6, 9.3.8).
+func isRefusedMethod(method []byte) bool {
+	return string(method) == "CONNECT" || string(method) == "TRACE"
 }
 
 // identify settles the trace id: the client's if it is harmless in logs, else a new one.

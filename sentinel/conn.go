@@ -69,6 +69,7 @@ func newConn(p *Proxy, l *listener, nc net.Conn) *conn {
 func (c *conn) serve() {
 	c.p.sweeper.add(c)
 	defer c.close()
+	defer c.p.survive("connection")
 	switch {
 	case !c.handshake():
 	case c.raw == nil:
@@ -220,18 +221,44 @@ func (c *conn) enter(p phase, limit tick) (mark phase) {
 	return mark
 }
 
+// leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline.
+func (c *conn) leave(onExpiry Reason) Reason {
+	return verdict(c.enter(busy, never), onExpiry)
+}
+
+// leaveUpload is leave for the upload goroutine's wait.
+func (c *conn) leaveUpload(onExpiry Reason) Reason {
+	mark := c.upload.enter(busy, c.p.sweeper.now(), never)
+	if mark != busy {
+		c.p.sweeper.settle()
+	}
+	return verdict(mark, onExpiry)
+}
+
+// verdict is the Reason a mark stands for.
+func verdict(mark phase, onExpiry Reason) Reason {
+	switch mark {
+	case expired:
+		return onExpiry
+	case gone:
+		return clientGone
+	case killed:
+		return shuttingDown
+	}
+	return none
+}
+
 // ended answers a head that did not become complete; a connection that ends between requests needs no
 // answer.
 func (c *conn) ended() {
-	mark := c.enter(busy, never)
-	if !c.inHead {
-		return
+	r := c.leave(headTimeout)
+	switch {
+	case !c.inHead:
+	case r == headTimeout:
+		c.x.malformed(r)
+	default:
+		c.x.abandoned()
 	}
-	if mark == expired {
-		c.x.malformed(headTimeout)
-		return
-	}
-	c.x.abandoned()
 }
 
 // wake ends the wait that the sweeper has just marked.

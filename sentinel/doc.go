@@ -1,2 +1,62 @@
-// Package sentinel is a security-first reverse proxy.
+// Package sentinel is a security-first HTTP reverse proxy. New reads a configuration and binds its
+// listeners, Run serves until its context is done. Inspect reads a configuration without serving it.
+//
+// # Words
+//
+// Listener, route, upstream, target, filter and agent are what the configuration calls so. Downstream is
+// the client's side, upstream the target's. An exchange is one request and its answer. A Reason is why
+// an exchange was no plain relay. A snapshot is everything one configuration yields. A tick is a step of
+// the sweeper's clock, 100 ms.
+//
+// # The life of a request
+//
+//  1. listener.go accepts a connection and starts its goroutine; conn.go parks it until bytes come.
+//  2. conn.go takes an exchange from freelist.go, reads into its buffer and has internal/wire parse the
+//     head. What is malformed is answered at once, and the connection ends.
+//  3. exchange.go: serve is the whole life in one function. begin starts the clock and settles the
+//     trace id.
+//  4. admit.go refuses what no route may see.
+//  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
+//     admit.go applies the route's limits and its encoded-slash rule.
+//  6. exchange.go: consult decides for the route's agents, none of which can be asked yet.
+//  7. handle: builtin.go and builtin_config.go answer here, or forward.go offers the request to targets.
+//     An attempt is: a connection from internal/upstream, the head that edit.go built, one round trip;
+//     upload.go feeds a body that is still coming, from a goroutine of its own.
+//  8. relay.go passes the answer on piece by piece, splice.go inside the kernel, tunnel.go both ways.
+//     downstream.go writes it.
+//  9. refuse.go is the one place that answers for a Reason. Once a byte of an answer has left, all it can
+//     do is cut.
+//  10. record.go writes the access line, the metrics and what else the Reason calls for. The exchange is
+//     reset for the next request, or goes back to the free list when the connection parks.
+//
+// Beside that path: reason.go lists the Reasons; proxy.go builds, runs and drains; snapshot.go compiles
+// a configuration; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
+// default; sweeper.go and watch.go keep time; inspect.go, validate.go, problem.go and pending.go serve the
+// command line, the last also the start.
+//
+// # Invariants
+//
+//   - Every exchange that begins is recorded once.
+//   - Nothing is sent to the client but by downstream.go, splice.go and tunnel.go, and no step answers a
+//     Reason but through refuse.go.
+//   - Nothing of a request is sent twice unless its Reason's retry rule allows that.
+//   - An upstream connection goes back to its pool only after a complete answer with nothing behind it.
+//   - An exchange takes its snapshot once; a snapshot never changes.
+//   - Every wait for a peer is entered in a watch, so that the sweeper can end it.
+//   - A connection is removed from the sweeper before its descriptor is closed, so that no other gets
+//     polled in its place.
+//
+// # Who owns which goroutine
+//
+//	listener.accept    one for each listener; ends when the socket is closed
+//	conn.serve         one for each client connection; owns the connection, its exchange and the upstream
+//	                   connection in use; ends with the connection
+//	uploadBody         one while a request body streams; reads the client, writes the upstream; ends with
+//	                   the body, and its exchange waits for that
+//	tunnelUp           one for each upgraded connection; ends with its direction, and its exchange waits
+//	sweeper.run        one; reads watches, marks and wakes; ends with the proxy
+//	Proxy.drain        one while the proxy ends, waiting for the connections
+//	debug.FreeOSMemory one now and then, after a burst
+//	telemetry.Writer   one for each log; ends with Close
+//	http.Server        those of the metrics endpoint and of the demo; end with Close
 package sentinel

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
@@ -81,14 +80,13 @@ func (c *conn) nextBody() (data []byte, r Reason) {
 func (c *conn) fill() Reason {
 	c.upload.enter(readingBody, c.p.sweeper.now(), c.l.bodyIdle)
 	n, err := c.nc.Read(c.x.bodyRoom())
-	mark := c.upload.enter(busy, c.p.sweeper.now(), never)
+	r := c.leaveUpload(bodyTimeout)
 	c.x.w += n
 	switch {
 	case n > 0:
 		return c.slow()
-	case mark == expired:
-		c.p.sweeper.settle()
-		return bodyTimeout
+	case r != none:
+		return r
 	case errors.Is(err, io.EOF):
 		return truncated
 	}
@@ -126,7 +124,7 @@ func (c *conn) respond(piece []byte) Reason {
 	if h.framing == wire.ByChunks && x.req.Minor == 0 {
 		h.framing = wire.UntilClose // HTTP/1.0 knows no chunks (RFC 9112 6.1)
 	}
-	if h.framing == wire.UntilClose {
+	if h.framing == wire.UntilClose || c.p.draining.Load() {
 		x.closing = true
 	}
 	out := appendStatusLine(x.out[:0], h)
@@ -206,13 +204,10 @@ func (c *conn) end(trailers []wire.Field) Reason {
 
 // write sends bytes to the client within the listener's idle time.
 func (c *conn) write(b []byte) Reason {
-	mark := c.enter(writingDown, c.l.bodyIdle)
-	if mark == gone {
-		return clientGone
-	}
+	c.enter(writingDown, c.l.bodyIdle)
 	if _, err := c.nc.Write(b); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return clientStalled
+		if r := c.leave(clientStalled); r != none {
+			return r
 		}
 		return clientGone
 	}

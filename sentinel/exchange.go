@@ -45,12 +45,11 @@ type exchange struct {
 	reused   bool
 	whole    bool // the request's body was in the buffer and left with its head
 
-	uploaded  chan struct{} // closed when the upload goroutine ends; nil: there was none
-	uploadEnd Reason        // why it ended, once uploaded is closed
-	bodyStart tick          // when the first byte of the rest of the body was waited for
-	received  int64         // request body bytes
-	delivered int64         // response body bytes
-	status    int           // of the answer; 0: none begun
+	upload    upload
+	bodyStart tick  // when the first byte of the rest of the body was waited for
+	received  int64 // request body bytes
+	delivered int64 // response body bytes
+	status    int   // of the answer; 0: none begun
 	reason    Reason
 	cause     string // detail of the last failure, for the error log only
 	closing   bool   // the connection ends with this exchange

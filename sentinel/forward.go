@@ -40,6 +40,7 @@ func (x *exchange) forward() Reason {
 		r := x.attempt(t, fresh)
 		switch {
 		case r == none:
+			x.reason = none // of the attempts before
 			return none
 		case !x.mayRetry(r):
 			return r
@@ -80,12 +81,16 @@ func (x *exchange) attempt(t *upstream.Target, fresh bool) Reason {
 	x.attempts++
 	x.target = t
 	x.route.attempts.Attempts.Inc()
+	if x.attempts > 1 {
+		x.route.attempts.Retries.Inc()
+	}
 	u, r := x.connect(t, fresh)
 	if r != none {
 		x.route.attempts.Failure(r.String())
 		return r
 	}
 	x.reused = u.Reused
+	x.route.acquired.Inc()
 	r = x.exchangeWith(u)
 	if r != none && reasonTable[r].Source == FromUpstream {
 		x.route.attempts.Failure(r.String())
@@ -111,11 +116,11 @@ func (x *exchange) connect(t *upstream.Target, fresh bool) (*upstream.Conn, Reas
 	x.c.peer = cancelWaker(cancel)
 	x.c.enter(connecting, never) // the pool's own timeout bounds it; the client may still leave
 	u, err = t.Dial(ctx)
-	if mark := x.c.enter(busy, never); mark == gone {
+	if r := x.c.leave(upstreamConnectTimeout); r != none {
 		if u != nil {
 			u.Close()
 		}
-		return nil, clientGone
+		return nil, r
 	}
 	if err != nil {
 		x.cause = err.Error()
@@ -235,9 +240,11 @@ func (x *exchange) roundTrip(u *upstream.Conn) Reason {
 
 // awaitHead waits for one response head.
 func (x *exchange) awaitHead(u *upstream.Conn) Reason {
-	if x.uploadRunning() {
-		x.c.enter(duringUpload, never) // the upload's end starts the clock
-		x.settleUpload()
+	if x.upload.running() {
+		x.c.enter(duringUpload, never)
+		if !x.upload.running() && x.upload.reason() == none {
+			x.startHeadClock()
+		}
 	} else {
 		x.c.enter(awaitingHead, x.route.headLimit)
 	}
@@ -249,15 +256,10 @@ func (x *exchange) awaitHead(u *upstream.Conn) Reason {
 		err = u.RoundTrip(&x.trip)
 	}
 	x.took = time.Since(x.sent)
-	switch mark := x.c.enter(busy, never); {
-	case mark == gone:
-		return clientGone
-	case mark == expired:
-		return x.route.headReason
-	case err != nil:
-		return x.tripReason(err)
+	if r := x.c.leave(x.route.headReason); r != none || err == nil {
+		return r
 	}
-	return none
+	return x.tripReason(err)
 }
 
 // tripReason says why no response head came. A request whose upload failed on the client's side failed

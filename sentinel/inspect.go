@@ -2,7 +2,6 @@ package sentinel
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -95,6 +94,7 @@ type RouteResult struct {
 	Listener string   `json:"listener"`
 	Route    string   `json:"route"`   // empty: none
 	Handler  string   `json:"handler"` // "upstream NAME", "builtin NAME" or "static-files"
+	Refused  string   `json:"refused"` // the Reason for which the route refuses the request; empty: it does not
 	Steps    []string `json:"steps"`   // every route in the order of evaluation, with why it was taken or not
 }
 
@@ -109,24 +109,30 @@ func (in *Inspection) RouteTest(q RouteQuery) (*RouteResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isRefusedMethod(req.Method) {
+		return nil, fmt.Errorf("the proxy refuses this request: %s", methodRefused)
+	}
 	routes, rules := visible(l, in.cfg.Routes)
 	query := route.Request{Host: req.Host, Path: req.Path, Query: req.Query, Method: req.Method, Fields: req.Fields}
 	result := &RouteResult{Request: fmt.Sprintf("%s %s%s", req.Method, req.Authority, req.Path), Listener: l.ID}
 	for _, v := range route.Compile(rules).Explain(&query) {
 		result.Steps = append(result.Steps, fmt.Sprintf("%s: route %q (priority %d, specificity %d): %s", v.Outcome, v.ID, v.Priority, v.Specificity, v.Why))
 		if v.Outcome == route.Won {
-			result.take(routes[v.Rule])
+			result.take(routes[v.Rule], req)
 		}
 	}
 	if i := slices.IndexFunc(in.cfg.Routes, func(r config.Route) bool { return r.ID == l.DefaultRoute }); result.Route == "" && i >= 0 {
-		result.take(&in.cfg.Routes[i])
+		result.take(&in.cfg.Routes[i], req)
 		result.Steps = append(result.Steps, fmt.Sprintf("won: route %q: the listener's default-route", l.DefaultRoute))
 	}
 	return result, nil
 }
 
-func (r *RouteResult) take(c *config.Route) {
+func (r *RouteResult) take(c *config.Route, req *wire.Request) {
 	r.Route = c.ID
+	if req.EscapedSlash && c.EncodedSlash == "reject" {
+		r.Refused = encodedSlash.String()
+	}
 	switch {
 	case c.Builtin != "":
 		r.Handler = "builtin " + c.Builtin
@@ -150,24 +156,9 @@ func (in *Inspection) listener(id string) (*config.Listener, error) {
 
 // parse writes the query as a client would and reads it as the proxy would.
 func (in *Inspection) parse(q *RouteQuery) (*wire.Request, error) {
-	u, err := url.Parse(q.URL)
-	if err != nil {
-		return nil, fmt.Errorf("the URL: %w", err)
-	}
-	target, host := q.URL, u.Host
-	if host != "" {
-		target = q.URL[strings.Index(q.URL, host)+len(host):]
-	}
-	if target == "" {
-		target = "/"
-	}
-	text := q.Method + " " + target + " HTTP/1.1\r\n" + strings.Join(append(q.Headers, ""), "\r\n")
-	switch {
-	case slices.ContainsFunc(q.Headers, isHost):
-	case host == "":
-		text += "Host: localhost\r\n"
-	default:
-		text += "Host: " + host + "\r\n"
+	text := q.Method + " " + q.URL + " HTTP/1.1\r\n" + strings.Join(append(q.Headers, ""), "\r\n")
+	if !slices.ContainsFunc(q.Headers, isHost) {
+		text += "Host: localhost\r\n" // an absolute URL's own host replaces it
 	}
 	limits := headLimits(&in.cfg.Limits)
 	req := &wire.Request{}

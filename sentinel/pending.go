@@ -12,20 +12,17 @@ func pending(c *config.Config) (list []string) {
 	say := func(at config.Pos, format string, args ...any) {
 		list = append(list, at.String()+": "+fmt.Sprintf(format, args...))
 	}
-	for i := range c.Upstreams {
-		u := &c.Upstreams[i]
-		if u.LoadBalancing != "round_robin" && u.LoadBalancing != "weighted" {
-			say(u.Pos, "upstream %q: load-balancing %q is not in this build: targets take turns by weight", u.ID, u.LoadBalancing)
-		}
-		if u.HealthCheck != nil {
-			say(u.Pos, "upstream %q: health-check is not in this build: every target counts as healthy", u.ID)
-		}
-		if u.CircuitBreaker.Written {
-			say(u.Pos, "upstream %q: circuit-breaker is not in this build", u.ID)
+	pendingSystem(c, say)
+	for i := range c.Listeners {
+		if l := &c.Listeners[i]; l.Protocol == "h2" {
+			say(l.Pos, "listener %q: HTTP/2 is not in this build: HTTP/1.1 over TLS is served", l.ID)
 		}
 	}
 	for i := range c.Routes {
 		pendingRoute(&c.Routes[i], say)
+	}
+	for i := range c.Upstreams {
+		pendingUpstream(&c.Upstreams[i], say)
 	}
 	for i := range c.Filters {
 		if f := &c.Filters[i]; f.Headers == nil && f.Agent == nil {
@@ -35,19 +32,46 @@ func pending(c *config.Config) (list []string) {
 	for i := range c.Agents {
 		say(c.Agents[i].Pos, "agent %q: agents are not in this build: it counts as failed, and the failure mode decides", c.Agents[i].ID)
 	}
-	if c.RateLimits != nil {
-		say(config.Pos{File: c.Path}, "rate-limits is not in this build: nothing is limited")
-	}
-	if c.Observability.Tracing != nil {
-		say(config.Pos{File: c.Path}, "tracing is not in this build")
-	}
-	if c.System.AutoReload {
-		say(config.Pos{File: c.Path}, "auto-reload is not in this build: restart to change the configuration")
-	}
 	return list
 }
 
-func pendingRoute(r *config.Route, say func(config.Pos, string, ...any)) {
+type sayer func(at config.Pos, format string, args ...any)
+
+func pendingSystem(c *config.Config, say sayer) {
+	s := &c.System
+	for _, p := range []struct {
+		written bool
+		what    string
+	}{
+		{s.AutoReload, "system auto-reload"},
+		{s.Daemon, "system daemon"},
+		{s.PIDFile != "", "system pid-file"},
+		{s.User != "", "system user"},
+		{s.Group != "", "system group"},
+		{s.WorkingDir != "", "system working-directory"},
+		{c.RateLimits != nil, "rate-limits"},
+		{c.Observability.Tracing != nil, "tracing"},
+		{c.Observability.Logging.File != "", "logging file"},
+	} {
+		if p.written {
+			say(config.Pos{File: c.Path}, "%s is not in this build, ignored", p.what)
+		}
+	}
+}
+
+func pendingUpstream(u *config.Upstream, say sayer) {
+	if u.LoadBalancing != "round_robin" && u.LoadBalancing != "weighted" {
+		say(u.Pos, "upstream %q: load-balancing %q is not in this build: targets take turns by weight", u.ID, u.LoadBalancing)
+	}
+	if u.HealthCheck != nil {
+		say(u.Pos, "upstream %q: health-check is not in this build: every target counts as healthy", u.ID)
+	}
+	if u.CircuitBreaker.Written {
+		say(u.Pos, "upstream %q: circuit-breaker is not in this build", u.ID)
+	}
+}
+
+func pendingRoute(r *config.Route, say sayer) {
 	for _, p := range []struct {
 		written bool
 		what    string

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,6 +207,7 @@ func (p *Proxy) Run(ctx context.Context) {
 		p.log.Info("listening", "listener", l.id, "address", l.nl.Addr().String(), "tls", l.tls != nil)
 	}
 	if p.scrapes != nil {
+		p.log.Info("listening", "metrics", p.scrapeAt.Addr().String())
 		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
 	}
 	<-ctx.Done()
@@ -237,8 +239,23 @@ func (p *Proxy) drain() {
 	case <-timeout.C:
 	}
 	p.log.Warn("shutdown timeout: cutting connections", "open", p.sweeper.open())
-	p.sweeper.kill()
-	<-all
+	again := time.NewTicker(tickLength)
+	defer again.Stop()
+	for {
+		p.sweeper.kill()
+		select {
+		case <-all:
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// survive ends a panicking goroutine's work but not the process, and says what happened.
+func (p *Proxy) survive(what string) {
+	if bug := recover(); bug != nil {
+		p.log.Error("internal error", "in", what, "cause", fmt.Sprint(bug), "stack", string(debug.Stack()))
+	}
 }
 
 // ReopenLogs starts fresh log files, after a rotation.

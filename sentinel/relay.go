@@ -15,7 +15,7 @@ func (x *exchange) relay(u *upstream.Conn) Reason {
 	x.answer.Reset(framing, length, &upstreamHeads)
 	x.editResponse()
 	x.reply = reply{status: x.resp.Status, phrase: x.resp.Reason, fields: x.fields, framing: framing, length: x.resp.DeclaredLength()}
-	if x.uploadRunning() {
+	if x.upload.reading() {
 		x.closing = true // the rest of the request may never be read
 	}
 	if framing == wire.ByLength && length == int64(x.trip.N-x.trip.Used) || framing == wire.NoBody {
@@ -109,11 +109,10 @@ func (x *exchange) refill(u *upstream.Conn) (ended bool, r Reason) {
 	x.c.enter(readingAnswer, x.route.readLimit)
 	n, err := u.NetConn().Read(x.up)
 	x.trip.Used, x.trip.N = 0, n
-	switch mark := x.c.enter(busy, never); {
-	case mark == gone:
-		return false, clientGone
-	case mark == expired:
-		return false, upstreamReadTimeout
+	r = x.c.leave(upstreamReadTimeout)
+	switch {
+	case r != none:
+		return false, r
 	case n > 0:
 		return false, none
 	case errors.Is(err, io.EOF) && x.answer.Ended() == wire.None:

@@ -51,6 +51,7 @@ type boundRoute struct {
 	builtin       builtinHandler
 	metrics       *telemetry.RouteMetrics
 	attempts      *telemetry.UpstreamRoute
+	acquired      *telemetry.Counter // connections taken from the upstream's pool
 	requestEdits  edits
 	responseEdits edits
 	maxBody       int64
@@ -205,7 +206,8 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 	}
 	r.bindEdits(cfg, c)
 	if r.pool != nil {
-		r.attempts = p.metrics.Upstream(c.Upstream).Route(c.ID)
+		stats := p.metrics.Upstream(c.Upstream)
+		r.attempts, r.acquired = stats.Route(c.ID), &stats.PoolAcquired
 		r.bindTimeouts(cfg, c)
 	}
 	return r, r.bindErrorPages(c.ErrorPages)

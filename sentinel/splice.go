@@ -107,21 +107,19 @@ func (x *exchange) splicePiece(s *splicer, from syscall.RawConn) Reason {
 	s.want = int(min(x.answer.Left(), pipeSize))
 	x.c.enter(readingAnswer, x.route.readLimit)
 	waitErr := from.Read(s.in)
-	switch mark := x.c.enter(busy, never); {
-	case mark == gone:
-		return clientGone
-	case mark == expired:
-		return upstreamReadTimeout
-	case waitErr != nil, s.err != nil, s.ended:
+	if r := x.c.leave(upstreamReadTimeout); r != none {
+		return r
+	}
+	if waitErr != nil || s.err != nil || s.ended {
 		return upstreamTruncated
 	}
 	n := int64(s.held)
 	x.c.enter(writingDown, x.c.l.bodyIdle)
 	waitErr = x.c.raw.Write(s.out)
-	switch mark := x.c.enter(busy, never); {
-	case mark == expired:
-		return clientStalled
-	case waitErr != nil, s.err != nil:
+	if r := x.c.leave(clientStalled); r != none {
+		return r
+	}
+	if waitErr != nil || s.err != nil {
 		return clientGone
 	}
 	x.answer.Skip(n)

@@ -159,11 +159,18 @@ func (s *sweeper) drain() {
 	}
 }
 
-// kill ends every connection, whatever it is doing.
+// kill ends what every connection is waiting for, and its reads and writes. Whoever is busy at this
+// moment may begin another wait: call it again.
 func (s *sweeper) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
+		for _, w := range [...]*watch{&c.watch, &c.upload} {
+			word := w.word.Load()
+			if p, _, _ := unpack(word); p != busy && p < expired && w.end(word, killed) {
+				c.wake(p)
+			}
+		}
 		c.kill()
 	}
 }

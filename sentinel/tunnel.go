@@ -19,16 +19,14 @@ func (x *exchange) upgrade(u *upstream.Conn) Reason {
 	go x.tunnelUp(u, done)
 	x.delivered += x.carry(x.c.nc, u.NetConn(), x.up)
 	<-done
-	if x.c.enter(busy, never) == expired {
-		return tunnelIdle
-	}
-	return none
+	return x.c.leave(tunnelIdle)
 }
 
 // tunnelUp runs as its own goroutine: the client's bytes to the upstream, those first that came behind
 // the request head.
 func (x *exchange) tunnelUp(u *upstream.Conn, done chan<- struct{}) {
 	defer close(done)
+	defer x.p.survive("tunnel")
 	early := x.in[x.r:x.w]
 	x.r = x.w
 	if _, err := u.NetConn().Write(early); err != nil {

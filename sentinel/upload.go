@@ -1,6 +1,9 @@
 package sentinel
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
@@ -10,12 +13,11 @@ import (
 func (x *exchange) startUpload(u *upstream.Conn) Reason {
 	x.c.enter(writingUp, x.route.writeLimit)
 	_, err := u.NetConn().Write(x.out)
-	mark := x.c.enter(busy, never)
 	x.trip.Sent = true
-	switch {
-	case mark == expired:
-		return upstreamWriteTimeout
-	case err != nil:
+	if r := x.c.leave(upstreamWriteTimeout); r != none {
+		return r
+	}
+	if err != nil {
 		return upstreamReset
 	}
 	if x.req.Continue && x.empty() {
@@ -26,24 +28,62 @@ func (x *exchange) startUpload(u *upstream.Conn) Reason {
 		}
 	}
 	x.bodyStart = x.p.sweeper.now()
-	x.uploaded = make(chan struct{})
+	x.upload.begin()
 	go x.uploadBody(u)
 	return none
 }
 
-// uploadBody runs as its own goroutine until the body has been sent or cannot be. It uses the client's
-// reading side and the upstream's writing side only.
-func (x *exchange) uploadBody(u *upstream.Conn) {
-	r := x.feedBody(u)
-	x.uploadEnd = r
-	close(x.uploaded)
-	switch {
-	case r == none:
-		x.c.watch.turn(duringUpload, awaitingHead, x.p.sweeper.now(), x.route.headLimit)
-	case reasonTable[r].Source == FromClient:
-		u.Wake() // there will be no answer to half a request
+// upload is how the goroutine that sends a request body and its exchange know of each other.
+type upload struct {
+	read atomic.Bool   // the body was read to its end, if not all of it sent yet
+	end  atomic.Uint32 // 0 while it runs, then one more than the Reason why it ended
+	done chan struct{} // closed as the goroutine's last act; nil: there is none
+}
+
+func (u *upload) begin() {
+	u.read.Store(false)
+	u.end.Store(0)
+	u.done = make(chan struct{})
+}
+
+// running reports whether the request is still being sent.
+func (u *upload) running() bool { return u.done != nil && u.end.Load() == 0 }
+
+// reading reports whether the client's side of the body is not at its end. It is false by the time an
+// upstream that saw the whole request can answer.
+func (u *upload) reading() bool { return u.done != nil && !u.read.Load() }
+
+// reason returns why the upload ended; none while it runs.
+func (u *upload) reason() Reason {
+	if end := u.end.Load(); u.done != nil && end > 0 {
+		return Reason(end - 1)
 	}
-	// An upstream that stops reading may have answered: the exchange reads that, or the end.
+	return none
+}
+
+// uploadBody runs as its own goroutine until the body has been sent or cannot be. It uses the client's
+// reading side and the upstream's writing side only. The exchange is its owner's again once done is closed.
+func (x *exchange) uploadBody(u *upstream.Conn) {
+	r := internalError // unless feedBody returns
+	defer func() {
+		x.upload.end.Store(uint32(r) + 1)
+		switch {
+		case r == none:
+			x.startHeadClock()
+		case reasonTable[r].Source != FromUpstream:
+			u.Wake() // there will be no answer to half a request
+		}
+		// An upstream that stops reading may have answered: the exchange reads that, or the end.
+		close(x.upload.done)
+	}()
+	defer x.p.survive("upload")
+	r = x.feedBody(u)
+}
+
+// startHeadClock begins the wait for the response head, if the exchange waits already. It does so itself
+// if the upload ended before.
+func (x *exchange) startHeadClock() {
+	x.c.watch.turn(duringUpload, awaitingHead, x.p.sweeper.now(), x.route.headLimit)
 }
 
 func (x *exchange) feedBody(u *upstream.Conn) Reason {
@@ -64,6 +104,9 @@ func (x *exchange) feedBody(u *upstream.Conn) Reason {
 			}
 			out = x.feed
 		}
+		if x.body.Done() {
+			x.upload.read.Store(true)
+		}
 		if r := x.feedPiece(u, out); r != none || x.body.Done() {
 			return r
 		}
@@ -81,59 +124,52 @@ func (x *exchange) bodyTrailers() []wire.Field {
 func (x *exchange) feedPiece(u *upstream.Conn, out []byte) Reason {
 	x.c.upload.enter(writingUp, x.p.sweeper.now(), x.route.writeLimit)
 	_, err := u.NetConn().Write(out)
-	switch mark := x.c.upload.enter(busy, x.p.sweeper.now(), never); {
-	case mark == expired:
-		x.p.sweeper.settle()
-		return upstreamWriteTimeout
-	case err != nil:
+	r := x.c.leaveUpload(upstreamWriteTimeout)
+	if r == none && err != nil {
 		return upstreamReset
 	}
-	return none
+	return r
 }
 
-// uploadRunning reports whether the request is still being sent.
-func (x *exchange) uploadRunning() bool {
-	if x.uploaded == nil {
-		return false
-	}
-	select {
-	case <-x.uploaded:
-		return false
-	default:
-		return true
-	}
-}
-
-// settleUpload starts the clock of an upload that ended before the exchange began to wait.
-func (x *exchange) settleUpload() {
-	if !x.uploadRunning() && x.uploadEnd == none {
-		x.c.watch.turn(duringUpload, awaitingHead, x.p.sweeper.now(), x.route.headLimit)
-	}
-}
-
-// uploadFailure returns why the upload failed, if it ended and did.
+// uploadFailure returns why the upload failed, if it ended and that is why there is no answer.
 func (x *exchange) uploadFailure() Reason {
-	if x.uploaded == nil || x.uploadRunning() {
-		return none
-	}
-	if r := x.uploadEnd; reasonTable[r].Source == FromClient || r == upstreamWriteTimeout {
+	if r := x.upload.reason(); reasonTable[r].Source != FromUpstream || r == upstreamWriteTimeout {
 		return r
 	}
 	return none
 }
 
-// stopUpload ends the upload and reports whether the whole body was sent.
+// stopUpload ends the upload and reports whether the whole body was sent and the upstream's connection is
+// as good as before.
 func (x *exchange) stopUpload() (complete bool) {
-	if x.uploaded == nil {
+	if x.upload.done == nil {
 		return true
 	}
-	if x.uploadRunning() {
-		x.closing = true
-		x.c.Wake()
+	woken := x.upload.running() && !x.upload.nearlyDone()
+	if woken {
 		x.c.peer.Wake()
+		if x.upload.reading() {
+			x.closing = true
+			x.c.Wake()
+		}
 	}
-	<-x.uploaded
-	complete = x.uploadEnd == none
-	x.uploaded, x.uploadEnd = nil, none
+	<-x.upload.done
+	complete = !woken && x.upload.reason() == none
+	x.upload.done = nil
 	return complete
+}
+
+// nearlyDone gives an upload that has only to return from its last write the time to do so.
+func (u *upload) nearlyDone() bool {
+	if u.reading() {
+		return false
+	}
+	patience := time.NewTimer(tickLength)
+	defer patience.Stop()
+	select {
+	case <-u.done:
+		return true
+	case <-patience.C:
+		return false
+	}
 }

@@ -22,6 +22,7 @@ const (
 
 	expired // the sweeper ended the wait: its deadline passed
 	gone    // the sweeper ended the wait: the client left
+	killed  // the sweeper ended the wait: the shutdown timeout is over
 )
 
 // tick is the sweeper's clock, in steps of tickLength since the proxy started. It wraps after ten
@@ -35,8 +36,8 @@ const (
 )
 
 // watch is one wait: its phase, when it began and when it must end, in one word. The waiting goroutine
-// swaps in each new wait; the sweeper may replace a wait by expired or gone, once, and wakes the
-// goroutine then. Whoever's swap returns expired or gone knows that a wake-up is on its way.
+// swaps in each new wait; the sweeper may replace a wait by a mark, once, and wakes the
+// goroutine then. Whoever's swap returns a mark knows that a wake-up is on its way.
 type watch struct{ word atomic.Uint64 }
 
 func pack(p phase, since, deadline tick) uint64 {
@@ -48,7 +49,7 @@ func unpack(w uint64) (p phase, since, deadline tick) {
 }
 
 // enter begins a wait of at most limit ticks and returns the mark the sweeper left on the one before
-// (expired, gone), or busy.
+// (expired, gone, killed), or busy.
 func (w *watch) enter(p phase, now, limit tick) (mark phase) {
 	old, _, _ := unpack(w.word.Swap(pack(p, now, now+min(limit, never))))
 	if old >= expired {
