@@ -22,8 +22,13 @@ type conn struct {
 	watch  watch // what the owner waits for
 	upload watch // what its upload goroutine waits for, if there is one
 	place  int   // in the sweeper's list
-	fd     int   // -1: nothing to poll
-	peer   waker // the upstream connection or dial being waited for
+	// The sweeper's: what was queued for the client when the write that it blocks began.
+	stalled struct {
+		since  tick
+		queued int
+	}
+	fd   int   // -1: nothing to poll
+	peer waker // the upstream connection or dial being waited for
 
 	p        *Proxy
 	l        *listener
@@ -35,6 +40,7 @@ type conn struct {
 	turn     turn
 	requests int
 	inHead   bool    // a head has begun and its deadline runs
+	aborted  bool    // end with a reset: only that shows the client that its answer is not whole
 	lingers  bool    // the client may still be sending: read on for a while before closing
 	drained  bool    // the last read got all there was: the next one would fail
 	first    [1]byte // where a parked connection without RawConn reads into
@@ -261,6 +267,19 @@ func (c *conn) ended() {
 	}
 }
 
+// takes tells, of a write that began to wait at since, whether the client still takes bytes: the kernel
+// lets a writer go on only when a third of its queue is free, which a slow client may need longer for
+// than the idle limit. The first call notes the queue, the one at the deadline compares.
+func (c *conn) takes(since tick, late bool) bool {
+	if c.stalled.since == since && !late || c.fd < 0 {
+		return false
+	}
+	queued, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	moving := late && err == nil && c.stalled.since == since && queued < c.stalled.queued
+	c.stalled.since, c.stalled.queued = since, queued
+	return moving
+}
+
 // wake ends the wait that the sweeper has just marked.
 func (c *conn) wake(p phase) {
 	past := time.Unix(1, 0)
@@ -288,7 +307,7 @@ func (c *conn) kill() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }
 func (c *conn) Wake() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
 func (c *conn) close() {
-	if c.lingers {
+	if c.lingers && !c.aborted {
 		c.linger()
 	}
 	if c.x != nil {
@@ -296,6 +315,9 @@ func (c *conn) close() {
 		c.x = nil
 	}
 	c.p.sweeper.remove(c)
+	if c.aborted {
+		c.reset()
+	}
 	_ = c.nc.Close()
 	c.l.closed()
 }

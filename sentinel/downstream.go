@@ -83,10 +83,10 @@ func (c *conn) fill() Reason {
 	r := c.leaveUpload(bodyTimeout)
 	c.x.w += n
 	switch {
+	case r != none: // also with bytes in hand: the read deadline has passed for good
+		return r
 	case n > 0:
 		return c.slow()
-	case r != none:
-		return r
 	case errors.Is(err, io.EOF):
 		return truncated
 	}
@@ -205,22 +205,23 @@ func (c *conn) end(trailers []wire.Field) Reason {
 // write sends bytes to the client within the listener's idle time.
 func (c *conn) write(b []byte) Reason {
 	c.enter(writingDown, c.l.bodyIdle)
-	if _, err := c.nc.Write(b); err != nil {
-		if r := c.leave(clientStalled); r != none {
-			return r
-		}
+	_, err := c.nc.Write(b)
+	r := c.leave(clientStalled)
+	if r == none && err != nil {
 		return clientGone
 	}
-	return none
+	return r
 }
 
 // cut ends the connection. A missing length or last chunk tells the client that something is missing;
 // a body that ends with the connection needs a reset for that.
 func (c *conn) cut() {
 	c.x.closing = true
-	if c.x.reply.framing != wire.UntilClose {
-		return
-	}
+	c.aborted = c.x.status != 0 && c.x.reply.framing == wire.UntilClose
+}
+
+// reset ends the TCP connection beneath, without a TLS goodbye or a FIN.
+func (c *conn) reset() {
 	nc := c.nc
 	if secured, ok := nc.(*tls.Conn); ok {
 		nc = secured.NetConn()
@@ -228,4 +229,5 @@ func (c *conn) cut() {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
+	_ = nc.Close()
 }

@@ -46,6 +46,7 @@ type exchange struct {
 	whole    bool // the request's body was in the buffer and left with its head
 
 	upload    upload
+	headEnd   tick  // when the response head must be there; 0: its wait has not begun
 	bodyStart tick  // when the first byte of the rest of the body was waited for
 	received  int64 // request body bytes
 	delivered int64 // response body bytes
@@ -100,7 +101,6 @@ func (x *exchange) finish(keep *bool) {
 	}
 	x.record()
 	x.p.metrics.ActiveRequests.Add(-1)
-	x.c.peer = nil
 	if *keep {
 		x.reset()
 	} else if x.w > x.r {
@@ -111,6 +111,11 @@ func (x *exchange) finish(keep *bool) {
 func (x *exchange) panicked(bug any) {
 	x.cause = fmt.Sprintf("panic: %v\n%s", bug, debug.Stack())
 	x.closing = true
+	x.c.enter(busy, never) // nobody wakes the upstream any more
+	if u, ok := x.c.peer.(*upstream.Conn); ok {
+		u.Close()
+		x.stopUpload()
+	}
 	if x.status == 0 {
 		x.refuse(internalError)
 		return
@@ -175,7 +180,7 @@ func (x *exchange) reset() {
 	x.route, x.target, x.trace = nil, nil, nil
 	x.attempts, x.took, x.reused, x.whole = 0, 0, false, false
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
-	x.sent, x.cause = time.Time{}, ""
+	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }
 
 // room returns the free part of the input buffer for more of a head; makeRoom keeps it from being empty.

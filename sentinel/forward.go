@@ -31,34 +31,27 @@ func (x *exchange) forward() Reason {
 	x.encodeRequest()
 	var triedArray [maxAttempts]*upstream.Target
 	tried := triedArray[:0]
-	fresh := false // after a stale connection, the next one is new
+	var stale *upstream.Target // whose idle connection turned out to be dead: the next one is new
+	last := noHealthyTarget
 	for {
-		t, err := x.route.pool.Pick(tried)
-		if err != nil {
-			return x.lastReason(noHealthyTarget)
+		t, err := stale, error(nil)
+		if t == nil {
+			t, err = x.route.pool.Pick(tried)
 		}
-		r := x.attempt(t, fresh)
-		switch {
-		case r == none:
-			x.reason = none // of the attempts before
-			return none
-		case !x.mayRetry(r):
+		if err != nil {
+			return last
+		}
+		r := x.attempt(t, t == stale)
+		if r == none || !x.mayRetry(r) {
 			return r
-		case reasonTable[r].Retry == RetryReusedOnly:
-			fresh = true
-		default:
+		}
+		last, stale = r, nil
+		if reasonTable[r].Retry == RetryReusedOnly {
+			stale = t
+		} else {
 			tried = append(tried, t)
 		}
-		x.reason = r
 	}
-}
-
-// lastReason returns why the last attempt failed, or r when there was none.
-func (x *exchange) lastReason(r Reason) Reason {
-	if x.reason != none {
-		return x.reason
-	}
-	return r
 }
 
 // mayRetry applies the retry rule of the Reason. Nothing is retried once the client got a byte, and no
@@ -157,18 +150,21 @@ func (x *exchange) exchangeWith(u *upstream.Conn) Reason {
 	if r != none {
 		u.Close()
 		x.stopUpload()
+		x.c.peer = nil
 		return r
 	}
+	reuse := false
 	if x.resp.Status == 101 {
 		r = x.upgrade(u)
-		u.Close()
-		return r
-	}
-	r = x.relay(u)
-	if !x.stopUpload() || r != none || !x.reusable() {
-		u.Close()
 	} else {
+		r = x.relay(u)
+		reuse = x.stopUpload() && r == none && x.reusable()
+	}
+	x.c.peer = nil
+	if reuse {
 		u.Put()
+	} else {
+		u.Close()
 	}
 	return r
 }
@@ -219,7 +215,7 @@ func (x *exchange) roundTrip(u *upstream.Conn) Reason {
 			return r
 		}
 	}
-	x.sent = time.Now()
+	x.sent, x.headEnd = time.Now(), 0
 	for range maxInterim {
 		if r := x.awaitHead(u); r != none {
 			return r
@@ -246,7 +242,7 @@ func (x *exchange) awaitHead(u *upstream.Conn) Reason {
 			x.startHeadClock()
 		}
 	} else {
-		x.c.enter(awaitingHead, x.route.headLimit)
+		x.c.enter(awaitingHead, x.headLeft())
 	}
 	err := u.RoundTrip(&x.trip)
 	for errors.Is(err, upstream.ErrTooLarge) && len(x.up) < upstreamHeads.MaxHead() {
@@ -256,15 +252,30 @@ func (x *exchange) awaitHead(u *upstream.Conn) Reason {
 		err = u.RoundTrip(&x.trip)
 	}
 	x.took = time.Since(x.sent)
-	if r := x.c.leave(x.route.headReason); r != none || err == nil {
+	if r := x.c.leave(upstreamTimeout); r != none || err == nil {
 		return r
 	}
 	return x.tripReason(err)
 }
 
+// headLeft is what is left of the time for the response head; interim heads do not extend it.
+func (x *exchange) headLeft() tick {
+	now := x.p.sweeper.now()
+	if x.headEnd == 0 {
+		x.headEnd = (now + x.route.headLimit) & tickMask
+	}
+	if after(now, x.headEnd) {
+		return 0
+	}
+	return (x.headEnd - now) & tickMask
+}
+
 // tripReason says why no response head came. A request whose upload failed on the client's side failed
 // for that reason.
 func (x *exchange) tripReason(err error) Reason {
+	if x.upload.done != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		<-x.upload.done // it was the upload's end that woke us
+	}
 	if r := x.uploadFailure(); r != none {
 		return r
 	}
@@ -302,5 +313,6 @@ func (x *exchange) acceptable() Reason {
 
 // upgrading reports whether the request asks for an upgrade that the route allows.
 func (x *exchange) upgrading() bool {
-	return x.route.websocket && string(x.req.Method) == "GET" && wire.EqualName(x.req.Upgrade(), "websocket")
+	framing, _ := x.req.Body() // with a body, two would read what the client sends
+	return x.route.websocket && framing == wire.NoBody && string(x.req.Method) == "GET" && wire.EqualName(x.req.Upgrade(), "websocket")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
@@ -24,7 +25,8 @@ type listener struct {
 	keepAlive tick
 	headTimeout,
 	bodyIdle tick
-	conns sync.WaitGroup
+	conns  sync.WaitGroup
+	warned atomic.Uint64 // tick of the last warning about refused connections
 }
 
 // bind opens a listener's socket.
@@ -40,7 +42,8 @@ func (p *Proxy) listen(c *config.Listener) (*listener, error) {
 		}
 		l.tls, l.scheme = t, []byte("https")
 	}
-	// Idle and transfer deadlines find dead peers, so TCP keep-alive would only cost system calls.
+	// Idle and transfer deadlines find dead peers, so TCP keep-alive would only cost system calls; tunnels
+	// have no such deadline and switch it on.
 	lc := net.ListenConfig{KeepAlive: -1}
 	nl, err := lc.Listen(context.Background(), "tcp", c.Address.String())
 	if err != nil {
@@ -79,6 +82,7 @@ func (l *listener) start(nc net.Conn) {
 	if l.p.open.Add(1) > l.p.maxConnections {
 		l.p.open.Add(-1)
 		l.p.metrics.Blocked(connectionLimit.String())
+		l.warnFull()
 		_ = nc.Close()
 		return
 	}
@@ -86,6 +90,15 @@ func (l *listener) start(nc net.Conn) {
 	l.p.metrics.OpenConnections.Add(1)
 	l.conns.Add(1)
 	go newConn(l.p, l, nc).serve()
+}
+
+// warnFull logs that connections are refused, once a second at most.
+func (l *listener) warnFull() {
+	now, last := l.p.sweeper.now()|1, tick(l.warned.Load())
+	if last != 0 && !after(now, last+ticks(time.Second)) || !l.warned.CompareAndSwap(uint64(last), uint64(now)) {
+		return
+	}
+	l.p.log.Warn("connection refused", "listener", l.id, "reason", connectionLimit.String(), "limit", l.p.maxConnections)
 }
 
 // closed takes an ended connection off the books.

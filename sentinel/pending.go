@@ -2,17 +2,18 @@ package sentinel
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 )
 
 // pending lists what a configuration asks for and this build does not do yet, so that nobody relies on
 // it. Agents are not here as ignored: without a connection to one its failure mode decides.
-func pending(c *config.Config) (list []string) {
+func pending(c *config.Config) []string {
+	list := pendingSettings(c)
 	say := func(at config.Pos, format string, args ...any) {
 		list = append(list, at.String()+": "+fmt.Sprintf(format, args...))
 	}
-	pendingSystem(c, say)
 	for i := range c.Listeners {
 		if l := &c.Listeners[i]; l.Protocol == "h2" {
 			say(l.Pos, "listener %q: HTTP/2 is not in this build: HTTP/1.1 over TLS is served", l.ID)
@@ -37,26 +38,34 @@ func pending(c *config.Config) (list []string) {
 
 type sayer func(at config.Pos, format string, args ...any)
 
-func pendingSystem(c *config.Config, say sayer) {
-	s := &c.System
-	for _, p := range []struct {
-		written bool
-		what    string
-	}{
-		{s.AutoReload, "system auto-reload"},
-		{s.Daemon, "system daemon"},
-		{s.PIDFile != "", "system pid-file"},
-		{s.User != "", "system user"},
-		{s.Group != "", "system group"},
-		{s.WorkingDir != "", "system working-directory"},
-		{c.RateLimits != nil, "rate-limits"},
-		{c.Observability.Tracing != nil, "tracing"},
-		{c.Observability.Logging.File != "", "logging file"},
-	} {
-		if p.written {
-			say(config.Pos{File: c.Path}, "%s is not in this build, ignored", p.what)
+// inactive are single settings that are read and checked, and do nothing yet.
+var inactive = map[string]bool{
+	"auto-reload": true, "daemon": true, "pid-file": true, "user": true, "group": true, "working-directory": true,
+	"max-body-buffer-bytes": true, "max-connections-per-client": true, "max-connections-per-route": true,
+	"max-in-flight-requests": true, "max-queued-requests": true, "max-requests-per-second-global": true,
+	"max-requests-per-second-per-client": true, "max-requests-per-second-per-route": true,
+	"max-memory-bytes": true, "max-memory-percent": true, "max-requests": true, "max-connections-per-ip": true,
+	"high-cardinality": true, "timestamps": true,
+}
+
+// pendingSettings names what was written and is inactive; what is off like the default is not worth a word.
+func pendingSettings(c *config.Config) (list []string) {
+	for _, s := range c.Settings {
+		name := s.Path[strings.LastIndexByte(s.Path, '.')+1:]
+		if s.Source != "default" && inactive[name] && s.Value != "#false" && s.Value != "#null" {
+			list = append(list, s.Source+": "+s.Path+" is not in this build, ignored")
 		}
 	}
+	if c.RateLimits != nil {
+		list = append(list, c.Path+": rate-limits is not in this build: nothing is limited")
+	}
+	if c.Observability.Tracing != nil {
+		list = append(list, c.Path+": tracing is not in this build")
+	}
+	if c.Observability.Logging.File != "" {
+		list = append(list, c.Path+": logging file is not in this build: standard error is used")
+	}
+	return list
 }
 
 func pendingUpstream(u *config.Upstream, say sayer) {

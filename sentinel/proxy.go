@@ -130,7 +130,7 @@ func (p *Proxy) load() (*config.Config, error) {
 		}
 		demoAddr = p.demo.addr
 	}
-	cfg, problems := p.options.read(config.Options{Resources: config.ResourceErrors}, demoAddr)
+	cfg, problems := p.options.read(config.Options{Resources: config.ResourceErrors, Settings: true}, demoAddr)
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
@@ -141,6 +141,7 @@ func (p *Proxy) load() (*config.Config, error) {
 	for _, warning := range append(texts(problems), pending(cfg)...) {
 		p.log.Warn("configuration", "problem", warning)
 	}
+	cfg.Settings = nil // for people; nothing below looks at them
 	return cfg, nil
 }
 
@@ -169,14 +170,21 @@ func (p *Proxy) bindMetrics(m *config.Metrics) error {
 }
 
 func (p *Proxy) metricsPage(path string) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != path:
+			http.NotFound(w, r)
+			return
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			w.Header().Set("Allow", allowed(methodNotAllowed))
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
 		w.Header().Set("Content-Type", telemetry.TextContentType)
 		if err := p.metrics.WriteText(w); err != nil {
 			p.log.Warn("metrics cannot be written", "error", err.Error())
 		}
 	})
-	return mux
 }
 
 // Addr returns the bound address of a listener, nil when there is none of that id. "metrics" without a

@@ -120,7 +120,7 @@ var reasonTable = [reasons]ReasonInfo{
 	methodNotAllowed:       {"method_not_allowed", FromPolicy, 405, "METHOD_NOT_ALLOWED", RetryNo, "A builtin handler answers GET and HEAD only."},
 	staticUnsupported:      {"static_unsupported", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The route serves static files, which this build cannot do yet."},
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
-	shuttingDown:           {"shutting_down", FromPolicy, 0, "", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
+	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
 	agentUnavailable:       {"agent_unavailable", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "An agent of the route cannot be asked and its failure mode is closed."},
 	noHealthyTarget:        {"no_healthy_target", FromUpstream, 503, "NO_HEALTHY_UPSTREAM", RetryNo, "No target of the upstream may be used."},
 	upstreamBusy:           {"upstream_busy", FromUpstream, 503, "SERVICE_UNAVAILABLE", RetryUnsent, "Every connection to the target is in use (connection-pool max-connections)."},

@@ -45,7 +45,10 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 }
 
 func (x *exchange) protocol() string {
-	if x.req.Minor == 0 {
+	switch {
+	case len(x.req.RawTarget) == 0: // the request line could not be read
+		return ""
+	case x.req.Minor == 0:
 		return "HTTP/1.0"
 	}
 	return "HTTP/1.1"
@@ -61,7 +64,9 @@ func (x *exchange) recordReason(took time.Duration) {
 		x.logError(info, took)
 		x.audit(info)
 	case FromPolicy:
-		x.audit(info)
+		if x.reason != tunnelIdle && x.reason != shuttingDown { // nothing was refused
+			x.audit(info)
+		}
 	case FromClient:
 		if info.Status != 0 && x.reason != clientGone {
 			x.audit(info)

@@ -18,19 +18,19 @@ func (x *exchange) refuse(r Reason) {
 	x.reason = r
 	info := &reasonTable[r]
 	switch {
-	case x.status != 0, info.Status == 0:
+	case x.status != 0:
 		x.down.cut()
 		return
-	case r == clientGone:
-		x.status = info.Status
+	case r == clientGone, info.Status == 0: // nobody is there to read an answer
 		x.down.cut()
+		x.status = reasonTable[clientGone].Status
 		return
 	}
 	x.localReply(info.Status)
 	page := x.errorPage(r)
 	x.fields = append(x.fields, field(wire.ContentType, "Content-Type", page.contentType))
 	for _, h := range page.headers {
-		x.fields = append(x.fields, field(wire.Other, h[0], h[1]))
+		x.fields = append(without(x.fields, []byte(h[0])), named(h[0], h[1]))
 	}
 	switch info.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:

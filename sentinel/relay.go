@@ -104,6 +104,14 @@ func (x *exchange) relayRest(u *upstream.Conn) Reason {
 	return x.down.end(x.trailers())
 }
 
+// brokenOff says why the answer ended early: an upstream that gets half a request ends it, too.
+func (x *exchange) brokenOff() Reason {
+	if r := x.uploadFailure(); r != none {
+		return r
+	}
+	return upstreamTruncated
+}
+
 // refill reads the next part of the answer into the buffer; ended says that it was complete before.
 func (x *exchange) refill(u *upstream.Conn) (ended bool, r Reason) {
 	x.c.enter(readingAnswer, x.route.readLimit)
@@ -118,5 +126,5 @@ func (x *exchange) refill(u *upstream.Conn) (ended bool, r Reason) {
 	case errors.Is(err, io.EOF) && x.answer.Ended() == wire.None:
 		return true, none
 	}
-	return false, upstreamTruncated
+	return false, x.brokenOff()
 }

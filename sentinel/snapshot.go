@@ -56,7 +56,6 @@ type boundRoute struct {
 	responseEdits edits
 	maxBody       int64
 	headLimit     tick // for the response head
-	headReason    Reason
 	readLimit     tick
 	writeLimit    tick
 	tunnelLimit   tick
@@ -249,10 +248,7 @@ func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
 	if c.Policies.Timeout > 0 {
 		request = c.Policies.Timeout
 	}
-	r.headLimit, r.headReason = ticks(request), upstreamTimeout
-	if t.Read < request {
-		r.headLimit, r.headReason = ticks(t.Read), upstreamReadTimeout
-	}
+	r.headLimit = ticks(request)
 	r.readLimit, r.writeLimit = ticks(t.Read), ticks(t.Write)
 }
 

@@ -111,7 +111,7 @@ func (x *exchange) splicePiece(s *splicer, from syscall.RawConn) Reason {
 		return r
 	}
 	if waitErr != nil || s.err != nil || s.ended {
-		return upstreamTruncated
+		return x.brokenOff()
 	}
 	n := int64(s.held)
 	x.c.enter(writingDown, x.c.l.bodyIdle)

@@ -121,6 +121,10 @@ func (s *sweeper) collect(now tick, parked bool) {
 func (s *sweeper) expire(w *watch, c *conn, now tick) (word uint64, p phase, since tick) {
 	word = w.word.Load()
 	p, since, deadline := unpack(word)
+	if p == writingDown && after(now, since+1) && c.takes(since, after(now, deadline)) {
+		w.turn(p, p, now, c.l.bodyIdle)
+		return word, p, since
+	}
 	if p != busy && p < expired && after(now, deadline) && w.end(word, expired) {
 		c.wake(p)
 		return 0, expired, since

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ type Conn struct {
 	onReady func(fd uintptr) bool
 	born    time.Time
 	since   time.Time // when a sweep first saw it idle; zero: in use after the last one
+	probe   [1]byte   // where untouched reads into
 
 	trip *Trip // of the running RoundTrip
 	err  error
@@ -89,15 +91,19 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 func (c *Conn) Raw() syscall.RawConn { return c.raw }
 
 // untouched reports whether the target neither closed the idle connection nor sent anything unasked: such
-// bytes would become the answer to the next request (RFC 9112 9.2). The system call is a twentieth of a
-// request, so a connection that was in use since the last sweep is spared it.
+// bytes would become the answer to the next request, which may be another client's (RFC 9112 9.2). One
+// read that finds nothing is the price of every reuse.
 func (c *Conn) untouched() bool {
-	if c.since.IsZero() {
-		return true
+	if c.raw != nil {
+		_, err := unix.Read(c.fd, c.probe[:])
+		return errors.Is(err, unix.EAGAIN)
 	}
-	fds := [1]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLRDHUP}}
-	n, err := unix.Poll(fds[:], 0)
-	return n == 0 && err == nil
+	// TLS may have read ahead, which nothing but a Read shows.
+	if c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
+		return false
+	}
+	_, err := c.nc.Read(c.probe[:])
+	return errors.Is(err, os.ErrDeadlineExceeded) && c.nc.SetReadDeadline(time.Time{}) == nil
 }
 
 // old reports whether the connection has lived for its time.

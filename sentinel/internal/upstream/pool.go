@@ -17,8 +17,6 @@ type Options struct {
 	IdleTimeout    time.Duration // of one idle connection
 	MaxLifetime    time.Duration // of one connection; 0: no bound
 	Connect        time.Duration // longest time to connect, TLS handshake included
-	Request        time.Duration // from the last request byte to the response head
-	Read, Write    time.Duration // longest silence of one read or write
 	TLS            *tls.Config   // nil: plain text; ServerName is filled in per target when empty
 }
 
@@ -51,9 +49,9 @@ func NewPool(o Options) *Pool {
 // Pick returns the next target of the rotation that tried does not have yet; with every target tried it
 // returns ErrNoTarget.
 func (p *Pool) Pick(tried []*Target) (*Target, error) {
-	for range p.order {
-		i := p.turn.Add(1) - 1
-		if t := p.targets[p.order[i%uint32(len(p.order))]]; !contains(tried, t) {
+	first, n := p.turn.Add(1)-1, uint32(len(p.order))
+	for i := range n {
+		if t := p.targets[p.order[(first%n+i)%n]]; !contains(tried, t) {
 			return t, nil
 		}
 	}

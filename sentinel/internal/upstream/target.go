@@ -89,7 +89,9 @@ func (t *Target) Dial(ctx context.Context) (*Conn, error) {
 func (t *Target) dial(ctx context.Context) (*Conn, error) {
 	// A failed connect is retried on another target, so one address is tried at a time (no Happy
 	// Eyeballs); idle connections are watched by the sweeper, so no TCP keep-alive either.
-	d := net.Dialer{Timeout: t.pool.Connect, KeepAlive: -1, FallbackDelay: -1}
+	d := net.Dialer{KeepAlive: -1, FallbackDelay: -1}
+	ctx, cancel := context.WithTimeout(ctx, t.pool.Connect)
+	defer cancel()
 	nc, err := d.DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, err
@@ -97,8 +99,6 @@ func (t *Target) dial(ctx context.Context) (*Conn, error) {
 	if t.tls == nil {
 		return newConn(t, nc), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.pool.Connect)
-	defer cancel()
 	secured := tls.Client(nc, t.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()

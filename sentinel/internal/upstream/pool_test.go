@@ -1,0 +1,262 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestConnectionsAreCounted follows one target's books.
+func TestConnectionsAreCounted(t *testing.T) {
+	t.Parallel()
+	p, target := poolOf(t, server(t, silent), func(o *Options) { o.MaxConnections, o.MaxIdle = 2, 1 })
+	a, b := open(t, target), open(t, target)
+	expectCounts(t, p, 2, 0)
+	if a.Reused || b.Reused {
+		t.Error("a new connection is marked as reused")
+	}
+	if c, err := target.Get(); c != nil || !errors.Is(err, ErrBusy) {
+		t.Errorf("a third connection of two: %v, %v", c, err)
+	}
+	a.Put()
+	expectCounts(t, p, 2, 1)
+	again := open(t, target)
+	if again != a || !again.Reused {
+		t.Error("the idle connection was not reused")
+	}
+	again.Put()
+	b.Put() // over max-idle
+	expectCounts(t, p, 1, 1)
+	open(t, target).Close()
+	expectCounts(t, p, 0, 0)
+}
+
+// TestLastUsedFirst shows that the connection used last is taken first, so that the others can grow old.
+func TestLastUsedFirst(t *testing.T) {
+	t.Parallel()
+	_, target := poolOf(t, server(t, silent), nil)
+	a, b := open(t, target), open(t, target)
+	a.Put()
+	b.Put()
+	if got := open(t, target); got != b {
+		t.Error("an older connection was taken")
+	}
+}
+
+// TestDialFails shows what a failed dial leaves: its error, and no connection on the books.
+func TestDialFails(t *testing.T) {
+	t.Parallel()
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = nl.Close()
+	p, target := poolOf(t, nl.Addr().String(), func(o *Options) { o.MaxConnections = 1 })
+	for range 3 {
+		if _, err := target.Get(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := target.Dial(context.Background()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dialling nobody: %v", err)
+		}
+		expectCounts(t, p, 0, 0)
+	}
+}
+
+func TestDialIsCancelled(t *testing.T) {
+	t.Parallel()
+	p, target := poolOf(t, server(t, silent), nil)
+	if _, err := target.Get(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := target.Dial(ctx); !errors.Is(err, context.Canceled) && err == nil {
+		t.Errorf("a cancelled dial: %v", err)
+	}
+	expectCounts(t, p, 0, 0)
+}
+
+// TestHandshakeIsBounded shows that a target that accepts and says nothing costs the connect timeout.
+func TestHandshakeIsBounded(t *testing.T) {
+	t.Parallel()
+	p, target := poolOf(t, server(t, silent), func(o *Options) { o.TLS, o.Connect = &tls.Config{}, 50*time.Millisecond })
+	if _, err := target.Get(); err != nil {
+		t.Fatal(err)
+	}
+	var failed *TLSError
+	if _, err := target.Dial(context.Background()); !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a handshake with nobody: %v", err)
+	}
+	expectCounts(t, p, 0, 0)
+}
+
+// TestSweep shows which idle connections a sweep ends.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	for _, test := range []struct {
+		name    string
+		change  func(*Options)
+		speak   string        // what the target sends to the idle connection
+		hangUp  bool          // it closes it
+		elapsed time.Duration // between the first sweep and the second
+		kept    int
+	}{
+		{"fresh", nil, "", false, time.Second, 1},
+		{"just within idle-timeout", nil, "", false, time.Minute, 1},
+		{"over idle-timeout", nil, "", false, time.Minute + 1, 0},
+		{"closed by the target", nil, "", true, 0, 0},
+		{"spoken to", nil, "x", false, 0, 0},
+		{"over its lifetime", func(o *Options) { o.MaxLifetime = 1 }, "", false, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			act := make(chan struct{})
+			p, target := poolOf(t, server(t, func(c net.Conn) {
+				<-act
+				_, _ = io.WriteString(c, test.speak)
+				if !test.hangUp {
+					silent(c)
+				}
+			}), test.change)
+			c := open(t, target)
+			if test.change != nil { // a connection that is old when it is given back is not kept at all
+				c.Put()
+				close(act)
+				expectCounts(t, p, 0, 0)
+				return
+			}
+			c.Put()
+			p.Sweep(start)
+			expectCounts(t, p, 1, 1)
+			close(act)
+			if test.hangUp || test.speak != "" {
+				readable(t, c)
+			}
+			p.Sweep(start.Add(test.elapsed))
+			expectCounts(t, p, test.kept, test.kept)
+		})
+	}
+}
+
+// TestUseRestartsIdleness shows that idleness is counted from the last use.
+func TestUseRestartsIdleness(t *testing.T) {
+	t.Parallel()
+	p, target := poolOf(t, server(t, silent), nil)
+	start := time.Now()
+	open(t, target).Put()
+	for i := range 5 {
+		p.Sweep(start.Add(time.Duration(i) * 50 * time.Second))
+		expectCounts(t, p, 1, 1)
+		open(t, target).Put()
+	}
+}
+
+// TestGetSkipsTouched shows that a connection on which anything happened while it was idle is not handed
+// out, however short that was ago and whatever sweeps saw.
+func TestGetSkipsTouched(t *testing.T) {
+	t.Parallel()
+	for event, say := range touches {
+		t.Run(event, func(t *testing.T) {
+			t.Parallel()
+			testTouched(t, say, func(script func(net.Conn)) string { return server(t, script) }, nil)
+		})
+	}
+}
+
+// touches is what a target may do to an idle connection: write this to it, or close it.
+var touches = map[string]string{"closed": "", "spoken to": "x"}
+
+func testTouched(t *testing.T, say string, start func(func(net.Conn)) string, change func(*Options)) {
+	t.Helper()
+	act := make(chan struct{})
+	p, target := poolOf(t, start(func(c net.Conn) {
+		if secure, ok := c.(*tls.Conn); ok {
+			_ = secure.Handshake()
+		}
+		<-act
+		if say != "" {
+			_, _ = io.WriteString(c, say)
+			silent(c)
+		}
+	}), change)
+	c := open(t, target)
+	c.Put()
+	close(act)
+	readable(t, c)
+	if got, err := target.Get(); got != nil || err != nil {
+		t.Errorf("got %p, %v; the idle one was %p", got, err, c)
+	}
+	expectCounts(t, p, 1, 0)
+}
+
+// TestPoolClose shows that idle connections end at once and others when they are given back.
+func TestPoolClose(t *testing.T) {
+	t.Parallel()
+	p, target := poolOf(t, server(t, silent), nil)
+	a, b := open(t, target), open(t, target)
+	a.Put()
+	p.Close()
+	expectCounts(t, p, 1, 0)
+	b.Put()
+	expectCounts(t, p, 0, 0)
+}
+
+// TestDialTLS covers what is verified: the chain, and the name of the address unless another is set.
+func TestDialTLS(t *testing.T) {
+	t.Parallel()
+	s, roots := secureServer(t)
+	for _, test := range []struct {
+		name   string
+		config *tls.Config
+		good   bool
+	}{
+		{"address", &tls.Config{RootCAs: roots}, true},
+		{"name", &tls.Config{RootCAs: roots, ServerName: "example.com"}, true},
+		{"wrong name", &tls.Config{RootCAs: roots, ServerName: "b.test"}, false},
+		{"self-signed", &tls.Config{}, false},
+		{"not verified", &tls.Config{InsecureSkipVerify: true}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p, target := poolOf(t, s.Listener.Addr().String(), func(o *Options) { o.TLS = test.config })
+			if _, err := target.Get(); err != nil {
+				t.Fatal(err)
+			}
+			c, err := target.Dial(context.Background())
+			if !test.good {
+				var failed *TLSError
+				if !errors.As(err, &failed) {
+					t.Errorf("%v, want a TLSError", err)
+				}
+				expectCounts(t, p, 0, 0)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if trip, err := roundTrip(c); err != nil || trip.Head.Status != 404 {
+				t.Errorf("status %d, %v", trip.Head.Status, err)
+			}
+			if c.Raw() != nil {
+				t.Error("a TLS connection offers its bare socket")
+			}
+			c.Close()
+		})
+	}
+}
+
+func TestServerName(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{"a.test:443": "a.test", "[::1]:443": "::1", "127.0.0.1:1": "127.0.0.1", "odd": "odd"} {
+		if got := serverName(address); got != want {
+			t.Errorf("%q gives %q, want %q", address, got, want)
+		}
+	}
+}
