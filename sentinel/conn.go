@@ -24,6 +24,7 @@ type conn struct {
 	place  int   // in the sweeper's list
 	// The sweeper's: what was queued for the client when the write that it blocks began.
 	stalled struct {
+		noted  bool
 		since  tick
 		queued int
 	}
@@ -271,12 +272,13 @@ func (c *conn) ended() {
 // lets a writer go on only when a third of its queue is free, which a slow client may need longer for
 // than the idle limit. The first call notes the queue, the one at the deadline compares.
 func (c *conn) takes(since tick, late bool) bool {
-	if c.stalled.since == since && !late || c.fd < 0 {
+	noted := c.stalled.noted && c.stalled.since == since
+	if noted && !late || c.fd < 0 {
 		return false
 	}
 	queued, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
-	moving := late && err == nil && c.stalled.since == since && queued < c.stalled.queued
-	c.stalled.since, c.stalled.queued = since, queued
+	moving := noted && err == nil && queued < c.stalled.queued
+	c.stalled.noted, c.stalled.since, c.stalled.queued = true, since, queued
 	return moving
 }
 

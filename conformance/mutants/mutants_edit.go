@@ -1,0 +1,161 @@
+package main
+
+// editMutants break which fields travel on, and which the proxy writes itself.
+var editMutants = []mutant{
+	{
+		Name: "edit/keep-alive-forwarded", File: "sentinel/edit.go", Tests: vectors("hop/standard-set"),
+		Old:  "dropUp = setOf(\n\t\twire.Connection, wire.KeepAlive, wire.ProxyConnection,",
+		New:  "dropUp = setOf(\n\t\twire.Connection, wire.ProxyConnection,",
+		Rule: "RFC 9110 7.6.1: Keep-Alive ends at this hop, named by Connection or not",
+	},
+	{
+		Name: "edit/proxy-connection-forwarded", File: "sentinel/edit.go", Tests: vectors("hop/standard-set"),
+		Old:  "dropUp = setOf(\n\t\twire.Connection, wire.KeepAlive, wire.ProxyConnection,",
+		New:  "dropUp = setOf(\n\t\twire.Connection, wire.KeepAlive,",
+		Rule: "RFC 9112 C.2.2: Proxy-Connection makes old upstreams hang",
+	},
+	{
+		Name: "edit/h2c-settings-forwarded", File: "sentinel/edit.go", Tests: inEngine("TestDropUp"),
+		Old:  "wire.HTTP2Settings, wire.ProxyAuthorization,",
+		New:  "wire.ProxyAuthorization,",
+		Rule: "h2c smuggling: an upstream that upgrades leaves every rule of the proxy behind",
+	},
+	{
+		Name: "edit/proxy-credentials-forwarded", File: "sentinel/edit.go", Tests: vectors("hop/proxy-authorization"),
+		Old:  "wire.HTTP2Settings, wire.ProxyAuthorization, wire.ProxyAuthenticate,",
+		New:  "wire.HTTP2Settings, wire.ProxyAuthenticate,",
+		Rule: "RFC 9110 11.7.2: Proxy-Authorization is for this hop",
+	},
+	{
+		Name: "edit/nominated-forwarded", File: "sentinel/edit.go", Tests: vectors("hop/nominated"),
+		Old:  "wire.ProxyAuthenticate, wire.Nominated,\n\t\twire.Host,",
+		New:  "wire.ProxyAuthenticate,\n\t\twire.Host,",
+		Rule: "RFC 9110 7.6.1: what Connection names ends at this hop",
+	},
+	{
+		Name: "edit/nominated-relayed", File: "sentinel/edit.go", Tests: vectors("hop/response-nominated"),
+		Old:  "wire.ProxyAuthorization, wire.Nominated,\n\t\twire.ContentLength,",
+		New:  "wire.ProxyAuthorization,\n\t\twire.ContentLength,",
+		Rule: "RFC 9110 7.6.1: what Connection names ends at this hop, in answers too",
+	},
+	{
+		Name: "edit/host-twice", File: "sentinel/edit.go", Tests: vectors("target/absolute"),
+		Old:  "wire.Host, wire.ContentLength, wire.Expect,",
+		New:  "wire.ContentLength, wire.Expect,",
+		Rule: "RFC 9112 3.2.2: the upstream gets one Host, the one that was routed by",
+	},
+	{
+		Name: "edit/length-twice", File: "sentinel/edit.go", Tests: vectors("framing/length"),
+		Old:  "wire.Host, wire.ContentLength, wire.Expect,",
+		New:  "wire.Host, wire.Expect,",
+		Rule: "RFC 9112 6.3: framing fields are written anew, once",
+	},
+	{
+		Name: "edit/expect-forwarded", File: "sentinel/edit.go", Tests: vectors("expect/body-sent-at-once"),
+		Old:  "wire.Host, wire.ContentLength, wire.Expect,",
+		New:  "wire.Host, wire.ContentLength,",
+		Rule: "RFC 9110 10.1.1: the expectation was met here; a second 100 would come to nobody",
+	},
+	{
+		Name: "edit/forwarded-kept", File: "sentinel/edit.go", Tests: vectors("identity/spoofed-rest"),
+		Old:  "wire.Forwarded, wire.XForwarded, wire.XIdentity,",
+		New:  "wire.XForwarded, wire.XIdentity,",
+		Rule: "RFC 7239 8.1: an untrusted client says who it is not",
+	},
+	{
+		Name: "edit/forwarded-for-kept", File: "sentinel/edit.go", Tests: vectors("identity/spoofed-rest"),
+		Old:  "wire.Forwarded, wire.XForwarded, wire.XIdentity,",
+		New:  "wire.Forwarded, wire.XIdentity,",
+		Rule: "a client's own X-Forwarded-For gets past address rules and rate limits upstream",
+	},
+	{
+		Name: "edit/identity-kept", File: "sentinel/edit.go", Tests: vectors("identity/spoofed-rest"),
+		Old:  "wire.XForwarded, wire.XIdentity, wire.XOverride,",
+		New:  "wire.XForwarded, wire.XOverride,",
+		Rule: "the same by X-Real-IP, True-Client-IP and the like",
+	},
+	{
+		Name: "edit/override-kept", File: "sentinel/edit.go", Tests: vectors("path/override-dropped"),
+		Old:  "wire.XIdentity, wire.XOverride, wire.XInternal,",
+		New:  "wire.XIdentity, wire.XInternal,",
+		Rule: "X-Original-URL replaces the path behind the rules in some frameworks",
+	},
+	{
+		Name: "edit/internal-kept", File: "sentinel/edit.go", Tests: vectors("identity/internal-tokens"),
+		Old:  "wire.XOverride, wire.XInternal,",
+		New:  "wire.XOverride,",
+		Rule: "tokens between our own services do not come from outside",
+	},
+	{
+		Name: "edit/trace-twice", File: "sentinel/edit.go", Tests: vectors("identity/trace-id-kept"),
+		Old:  "wire.XTraceID, wire.XCorrelationID, wire.XRequestID, wire.Via,\n\t)",
+		New:  "wire.XRequestID, wire.Via,\n\t)",
+		Rule: "the id that is logged is the only one that travels",
+	},
+	{
+		Name: "edit/hostile-trace", File: "sentinel/admit.go", Tests: vectors("identity"),
+		Old:  "if id := x.clientTrace(); telemetry.ValidID(id) {",
+		New:  "if id := x.clientTrace(); telemetry.ValidID(id) || len(id) > 0 {",
+		Rule: "a client's trace id stands in logs: harmless characters, bounded length, or a new one",
+	},
+	{
+		Name: "edit/max-forwards-unchanged", File: "sentinel/edit.go", Tests: vectors("hop/max-forwards"),
+		Old:  "int64(x.req.MaxForwards-1)",
+		New:  "int64(x.req.MaxForwards)",
+		Rule: "RFC 9110 7.6.2: it counts down, or a loop goes on for ever",
+	},
+	{
+		Name: "edit/max-forwards-passed", File: "sentinel/exchange.go", Tests: vectors("hop/max-forwards-zero"),
+		Old:  "if x.req.MaxForwards == 0 ||",
+		New:  "if",
+		Rule: "RFC 9110 7.6.2: at zero the request ends here",
+	},
+	{
+		Name: "edit/via-lost", File: "sentinel/edit.go", Tests: vectors("hop/via"),
+		Old:  "f = appendAll(f, x.req.Fields, wire.Via)",
+		New:  "f = appendAll(f, nil, wire.Via)",
+		Rule: "RFC 9110 7.6.3: those before us stay in the list, or loops are not seen",
+	},
+	{
+		Name: "edit/response-length-twice", File: "sentinel/edit.go", Tests: vectors("response/204-with-body"),
+		Old:  "wire.ContentLength, wire.Server,",
+		New:  "wire.Server,",
+		Rule: "RFC 9112 6.3: framing fields are written anew, once, in answers too",
+	},
+	{
+		Name: "edit/server-shown", File: "sentinel/edit.go", Tests: vectors("headers/server-hidden"),
+		Old:  "wire.ContentLength, wire.Server,",
+		New:  "wire.ContentLength,",
+		Rule: "RFC 9110 10.2.4: what the upstream runs is nobody's business",
+	},
+	{
+		Name: "edit/security-fields-overwritten", File: "sentinel/edit.go", Tests: vectors("headers/security-kept"),
+		Old:  "if !seen[securityNames[i].ID] {",
+		New:  "if len(f) >= 0 {",
+		Rule: "an upstream's own security field stands, alone",
+	},
+	{
+		Name: "edit/no-date", File: "sentinel/edit.go", Tests: vectors("headers/end-to-end"),
+		Old:  "if !seen[wire.Date] {",
+		New:  "if seen[wire.Date] {",
+		Rule: "RFC 9110 6.6.1: a recipient with a clock adds the Date that is missing, once",
+	},
+	{
+		Name: "edit/remove-by-case", File: "sentinel/edit.go", Tests: inEngine("TestEdits"),
+		Old:  "if !bytes.EqualFold(f[i].Name, name) {",
+		New:  "if string(f[i].Name) != string(name) {",
+		Rule: "RFC 9110 5.1: an operator's `remove` holds for every spelling",
+	},
+	{
+		Name: "edit/trailer-nominated-up", File: "sentinel/upload.go", Tests: inEngine("TestUploadTrailers"),
+		Old:  "if x.req.Nominates() {",
+		New:  "if x.req.Nominates() && x.req.Minor == 0 {",
+		Rule: "RFC 9110 7.6.1: a nomination counts for trailer fields too",
+	},
+	{
+		Name: "edit/trailer-nominated-down", File: "sentinel/relay.go", Tests: inEngine("TestResponseTrailers"),
+		Old:  "if x.resp.Nominates() {",
+		New:  "if x.resp.Nominates() && x.resp.Minor == 0 {",
+		Rule: "RFC 9110 7.6.1: a nomination counts for trailer fields too, in answers",
+	},
+}

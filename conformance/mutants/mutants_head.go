@@ -1,0 +1,155 @@
+package main
+
+// headMutants break how lines, fields and the start line are read.
+var headMutants = []mutant{
+	{
+		Name: "head/bare-lf", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "buf[end-1] != '\\r':\n\t\treturn nil, false, BadHeader",
+		New:  "buf[end-1] != '\\r':\n\t\tline = buf[h.line:end]\n\t\th.line, h.scanned = end+1, end+1\n\t\treturn line, true, None",
+		Rule: "RFC 9112 2.2: two readers that differ on line ends differ on where the head ends",
+	},
+	{
+		Name: "head/space-before-colon", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "\tif i == 0 || i == len(line) || line[i] != ':' {",
+		New:  "\tif i > 0 && i < len(line)-1 && line[i] == ' ' {\n\t\tline = append(line[:i], line[i+1:]...)\n\t}\n\tif i == 0 || i == len(line) || line[i] != ':' {",
+		Rule: "RFC 9112 5.1: `Content-Length : 5` is a length to one reader and unknown to the next",
+	},
+	{
+		Name: "head/any-name", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "i := span(line, isToken)",
+		New:  "i := max(bytes.IndexByte(line, ':'), 0)",
+		Rule: "RFC 9110 5.1: a name is a token; others are read differently by everybody",
+	},
+	{
+		Name: "head/obs-fold", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "\t\tif len(line) == 0 {\n\t\t\treturn true, None",
+		New:  "\t\tif len(line) > 0 && line[0] == ' ' && len(h.Fields) > 0 {\n\t\t\tcontinue\n\t\t}\n\t\tif len(line) == 0 {\n\t\t\treturn true, None",
+		Rule: "RFC 9112 5.2: a folded Transfer-Encoding is seen by some readers only",
+	},
+	{
+		Name: "head/control-in-value", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "if !isText(value) {",
+		New:  "if bytes.IndexByte(value, 0) >= 0 {",
+		Rule: "RFC 9110 5.5: a bare CR in a value ends the line for a lenient upstream",
+	},
+	{
+		Name: "head/nul-in-value", File: "sentinel/internal/wire/chars.go", Tests: inCodec("TestFieldLine"),
+		Old:  "if c == '\\t' || c >= ' ' && c != 0x7f {",
+		New:  "if c == 0 || c == '\\t' || c >= ' ' && c != 0x7f {",
+		Rule: "RFC 9110 5.5: a value ends at NUL for readers written in C",
+	},
+	{
+		Name: "head/del-in-value", File: "sentinel/internal/wire/chars.go", Tests: inCodec("TestFieldLine"),
+		Old:  "low := (w - 0x20*each) &^ w\n\tdel := w ^ 0x7f*each\n",
+		New:  "low := (w - 0x20*each) &^ w\n\tdel := w ^ 0x1f*each\n",
+		Rule: "RFC 9110 5.5: DEL is a control character, also where eight bytes are looked at together",
+	},
+	{
+		Name: "head/one-field-more", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "len(h.Fields) == lim.Count ||",
+		New:  "len(h.Fields) > lim.Count ||",
+		Rule: "a limit holds exactly: the field count",
+	},
+	{
+		Name: "head/longer-value", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "len(value) > lim.Value {",
+		New:  "len(value) > lim.Value+1 {",
+		Rule: "a limit holds exactly: the length of one value",
+	},
+	{
+		Name: "head/larger-total", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "h.size > lim.Size ||",
+		New:  "",
+		Rule: "RFC 6585 5: what all fields take together is bounded",
+	},
+	{
+		Name: "head/endless-line", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestFieldLine"),
+		Old:  "if len(buf)-h.line > limit+1 {",
+		New:  "if len(buf)-h.line > 1<<40 {",
+		Rule: "a line that never ends is refused when it passes its limit, not when memory does",
+	},
+	{
+		Name: "head/endless-options", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestConnection"),
+		Old:  "case h.options > maxOptions:",
+		New:  "case h.options < 0:",
+		Rule: "each option is compared with each field: their number is bounded, or one head costs seconds",
+	},
+	{
+		Name: "head/any-option", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestConnection"),
+		Old:  "case !all(item, isToken):",
+		New:  "case len(item) == 0:",
+		Rule: "RFC 9110 7.6.1: a connection option is a token",
+	},
+	{
+		Name: "head/nominate-by-case", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestConnection"),
+		Old:  "if equalFold(f.Name, name) {",
+		New:  "if string(f.Name) == string(name) {",
+		Rule: "RFC 9110 5.1: `Connection: x-secret` names X-Secret too",
+	},
+	{
+		Name: "head/nominated-in-request", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestConnection"),
+		Old:  "if r.nominates {",
+		New:  "if r.nominates && r.Minor == 0 {",
+		Rule: "RFC 9110 7.6.1: fields named by Connection end at this hop",
+	},
+	{
+		Name: "head/nominated-in-response", File: "sentinel/internal/wire/response.go", Tests: inCodec("TestResponseFields"),
+		Old:  "if r.nominates {",
+		New:  "if r.nominates && r.Minor == 0 {",
+		Rule: "RFC 9110 7.6.1: fields named by Connection end at this hop, in answers too",
+	},
+	{
+		Name: "head/close-ignored", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestConnection"),
+		Old:  "h.sawClose = true",
+		New:  "h.sawClose = false",
+		Rule: "RFC 9112 9.6: after `close` nothing on the connection is a message",
+	},
+	{
+		Name: "head/upgrade-not-nominated", File: "sentinel/internal/wire/head.go", Tests: inCodec("TestConnection"),
+		Old:  "h.sawUpgrade && len(protocols) > 0",
+		New:  "len(protocols) > 0",
+		Rule: "RFC 9110 7.8: Upgrade counts only with `Connection: upgrade`, else it was meant for somebody else",
+	},
+	{
+		Name: "head/upgrade-in-http10", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestConnection"),
+		Old:  "r.UnknownExpect, r.sawUpgrade = false, false",
+		New:  "r.UnknownExpect = false",
+		Rule: "RFC 9110 7.8: Upgrade in an HTTP/1.0 request is ignored",
+	},
+	{
+		Name: "head/persist-http10", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestConnection"),
+		Old:  "return !r.sawClose && (r.Minor == 1 || r.sawKeepAlive)",
+		New:  "return !r.sawClose",
+		Rule: "RFC 9112 9.3: an HTTP/1.0 client that did not ask to persist waits for the close",
+	},
+	{
+		Name: "head/lower-case-method", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestRequestLine"),
+		Old:  "maxMethod+1)], isMethod)",
+		New:  "maxMethod+1)], isToken)",
+		Rule: "RFC 9110 9.1: `get` is not GET; an upstream that thinks so gets past rules for methods",
+	},
+	{
+		Name: "head/later-version", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestRequestLine"),
+		Old:  "if b[5] != '1' || b[7] > '1' {",
+		New:  "if b[5] != '1' {",
+		Rule: "RFC 9110 15.6.6: HTTP/1.2 may frame as nobody here knows",
+	},
+	{
+		Name: "head/behind-version", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestRequestLine"),
+		Old:  `len(b) != len("HTTP/1.1")`,
+		New:  `len(b) < len("HTTP/1.1")`,
+		Rule: "RFC 9112 3: nothing follows the version; `HTTP/1.1 x` is two requests to somebody",
+	},
+	{
+		Name: "head/expect-in-http10", File: "sentinel/internal/wire/request.go", Tests: inCodec("TestExpect"),
+		Old:  "if r.Minor == 0 || r.framing == NoBody {",
+		New:  "if r.framing == NoBody {",
+		Rule: "RFC 9110 10.1.1: an HTTP/1.0 client takes a 100 for its answer",
+	},
+	{
+		Name: "head/status-600", File: "sentinel/internal/wire/response.go", Tests: inCodec("TestStatusLine"),
+		Old:  "status > 599 {",
+		New:  "status > 999 {",
+		Rule: "RFC 9110 15: a status outside 100 to 599 has no meaning to pass on",
+	},
+}

@@ -1,0 +1,25 @@
+package main
+
+import "strings"
+
+// The packages with the tests.
+const (
+	codec       = "./sentinel/internal/wire"
+	routing     = "./sentinel/internal/route"
+	pools       = "./sentinel/internal/upstream"
+	engine      = "./sentinel"
+	conformance = "./conformance"
+)
+
+// inCodec, inPools and inEngine are tests of their packages by name: "TestHost|TestTarget".
+func inCodec(which string) []tests  { return []tests{{codec, "^(" + which + ")$"}} }
+func inPools(which string) []tests  { return []tests{{pools, "^(" + which + ")$"}} }
+func inEngine(which string) []tests { return []tests{{engine, "^(" + which + ")$"}} }
+
+// inRouting is all tests of its package, which take no time.
+var inRouting = []tests{{routing, "."}}
+
+// vectors is one vector of fixtures/vectors, "hop/via", or all of an area, "hop".
+func vectors(which string) []tests {
+	return []tests{{conformance, "^TestVectors$/^" + strings.ReplaceAll(which, "/", "$/^") + "$"}}
+}
