@@ -261,3 +261,23 @@ func TestTruncatedResponse(t *testing.T) {
 		})
 	}
 }
+
+// TestTruncationWithSurplus is the same for an old client that had sent more than its request: the
+// connection must not end in good order before it is reset.
+func TestTruncationWithSurplus(t *testing.T) {
+	t.Parallel()
+	p, log := proxyTo(t, scripted(t, func(c *peer) {
+		_, _ = c.request()
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	}), plan{})
+	c := dial(t, p)
+	c.send(t, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\nGET /next HTTP/1.0\r\n\r\n")
+	resp, err := http.ReadResponse(c.r, nil)
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+	}
+	if err == nil {
+		t.Error("the client took the response for whole")
+	}
+	log.expect(t, 200, "upstream_truncated")
+}

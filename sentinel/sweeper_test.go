@@ -22,7 +22,13 @@ func (r *recorder) SetReadDeadline(time.Time) error  { return r.note("read") }
 func (r *recorder) SetWriteDeadline(time.Time) error { return r.note("write") }
 func (r *recorder) Wake()                            { _ = r.note("peer") }
 
-// sweptBy returns a sweeper that a test ticks by hand.
+// sweepable returns a proxy of nothing but a sweeper that a test ticks by hand.
+func sweepable() *Proxy {
+	s := newSweeper()
+	s.everyTick, s.everySecond = func(time.Time) {}, func() {}
+	return &Proxy{sweeper: s}
+}
+
 func sweptBy(p *Proxy) (tick func()) {
 	return func() { p.sweeper.tick(time.Unix(0, 0)) }
 }
@@ -37,7 +43,7 @@ func TestExpiry(t *testing.T) {
 			writingDown: {"write"}, handshaking: {"both"}, tunnelling: {"peer", "both"},
 			busy: nil,
 		} {
-			proxy := &Proxy{sweeper: newSweeper()}
+			proxy := sweepable()
 			proxy.sweeper.ticks.Store(uint64(start))
 			r := &recorder{}
 			c := &conn{p: proxy, nc: r, fd: -1, peer: r}
@@ -68,7 +74,7 @@ func TestExpiry(t *testing.T) {
 // TestNeverExpires shows that the longest wait outlives any limit, also over the clock's end.
 func TestNeverExpires(t *testing.T) {
 	t.Parallel()
-	proxy := &Proxy{sweeper: newSweeper()}
+	proxy := sweepable()
 	r := &recorder{}
 	c := &conn{p: proxy, nc: r, fd: -1, peer: r}
 	proxy.sweeper.add(c)
@@ -121,7 +127,7 @@ func TestGone(t *testing.T) {
 			busy: 0, duringUpload: 0, readingBody: 0, writingDown: 0, tunnelling: 0, lingering: 0,
 		} {
 			client, server := socketPair(t)
-			proxy := &Proxy{sweeper: newSweeper()}
+			proxy := sweepable()
 			c := newConn(proxy, &listener{p: proxy}, server)
 			r := &recorder{}
 			c.nc, c.peer = r, r
@@ -164,7 +170,7 @@ func arrived(t *testing.T, fd int) {
 func TestShortWaitsAreNotPolled(t *testing.T) {
 	t.Parallel()
 	client, server := socketPair(t)
-	proxy := &Proxy{sweeper: newSweeper()}
+	proxy := sweepable()
 	c := newConn(proxy, &listener{p: proxy}, server)
 	proxy.sweeper.add(c)
 	_ = client.Close()
@@ -183,7 +189,7 @@ func TestShortWaitsAreNotPolled(t *testing.T) {
 // TestSweeperDrainAndKill shows whom the two ends of a shutdown reach.
 func TestSweeperDrainAndKill(t *testing.T) {
 	t.Parallel()
-	proxy := &Proxy{sweeper: newSweeper()}
+	proxy := sweepable()
 	conns := map[phase]*recorder{}
 	for p := busy; p <= handshaking; p++ {
 		r := &recorder{}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,4 +208,25 @@ func TestTLSVersions(t *testing.T) {
 			t.Errorf("%s: refused without the alert: %v", tls.VersionName(test.version), err)
 		}
 	}
+}
+
+// TestTLSTruncation shows that a broken response that ends with the connection ends without the
+// close_notify that would make it whole (RFC 8446 6.1).
+func TestTLSTruncation(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	p, log := proxyTo(t, scripted(t, func(c *peer) {
+		_, _ = c.request()
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	}), plan{listener: ca.listener()})
+	c := dialWith(t, p, ca, true)
+	c.send(t, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n")
+	resp, err := http.ReadResponse(c.r, nil)
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+	}
+	if err == nil {
+		t.Error("the client took the response for whole")
+	}
+	log.expect(t, 200, "upstream_truncated")
 }

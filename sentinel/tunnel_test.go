@@ -172,3 +172,38 @@ func TestUpgradeDeclined(t *testing.T) {
 	c.expect(t, 502)
 	log.expect(t, 502, "upstream_bad_response")
 }
+
+// TestTunnelResets shows that a side that breaks off ends the other one too.
+func TestTunnelResets(t *testing.T) {
+	t.Parallel()
+	t.Run("client", func(t *testing.T) {
+		t.Parallel()
+		ended := make(chan error, 1)
+		c, log := tunnelTo(t, plan{}, func(c *peer) {
+			_, _ = io.WriteString(c, upgradeAnswer)
+			ended <- c.ends()
+			<-c.over
+		})
+		c.send(t, upgradeRequest)
+		c.switched(t)
+		_ = c.tcp.SetLinger(0)
+		_ = c.Close()
+		receive(t, "the end at the origin", ended)
+		log.expect(t, 101, "")
+	})
+	t.Run("upstream", func(t *testing.T) {
+		t.Parallel()
+		c, log := tunnelTo(t, plan{}, func(c *peer) {
+			_, _ = io.WriteString(c, upgradeAnswer)
+			_, _ = c.r.ReadByte()
+			_ = c.tcp.SetLinger(0)
+		})
+		c.send(t, upgradeRequest)
+		c.switched(t)
+		c.send(t, "x")
+		if err := c.ends(); isTimeout(err) {
+			t.Errorf("the client's connection is still open: %v", err)
+		}
+		log.expect(t, 101, "") // the client's own side is still open
+	})
+}

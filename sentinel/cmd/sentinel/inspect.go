@@ -110,6 +110,9 @@ func printRoute(out io.Writer, r *sentinel.RouteResult) {
 	} else {
 		_, _ = fmt.Fprintf(out, "route %q (%s) for %s on listener %q\n", r.Route, r.Handler, r.Request, r.Listener)
 	}
+	if r.Refused != "" {
+		_, _ = fmt.Fprintf(out, "the route refuses the request: %s\n", r.Refused)
+	}
 	for _, step := range r.Steps {
 		_, _ = fmt.Fprintln(out, " ", step)
 	}

@@ -98,7 +98,11 @@ func (c *Conn) untouched() bool {
 		_, err := unix.Read(c.fd, c.probe[:])
 		return errors.Is(err, unix.EAGAIN)
 	}
-	// TLS may have read ahead, which nothing but a Read shows.
+	fds := [1]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	if n, err := unix.Poll(fds[:], 0); n != 0 || err != nil {
+		return false
+	}
+	// TLS may have read ahead, which only a Read shows: one that cannot read on.
 	if c.nc.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return false
 	}

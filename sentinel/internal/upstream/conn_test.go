@@ -184,12 +184,12 @@ func TestWake(t *testing.T) {
 
 func BenchmarkRoundTrip(b *testing.B) {
 	_, target := poolOf(b, server(b, func(c net.Conn) {
-		buf := make([]byte, 1024)
+		buf, answer := make([]byte, 1024), []byte(okAnswer)
 		for {
 			if _, err := c.Read(buf); err != nil {
 				return
 			}
-			if _, err := io.WriteString(c, okAnswer); err != nil {
+			if _, err := c.Write(answer); err != nil {
 				return
 			}
 		}
