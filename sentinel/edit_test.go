@@ -45,17 +45,21 @@ func TestEdits(t *testing.T) {
 		{
 			"in order: rename, set, add, remove",
 			[]config.HeaderEdits{{Rename: pair("Old", "New"), Set: pair("New", "set"), Add: pair("New", "added"), Remove: []string{"Old"}}},
-			[]string{"Old: 1"}, []string{"New: set", "New: added"},
+			[]string{"Old: 1"},
+			[]string{"New: set", "New: added"},
 		},
 		{"remove sees what was added", []config.HeaderEdits{{Add: pair("A", "1"), Remove: []string{"A"}}}, nil, nil},
 		{
 			"blocks one after the other",
-			[]config.HeaderEdits{{Remove: []string{"A"}}, {Set: pair("A", "again")}}, []string{"A: 1"}, []string{"A: again"},
+			[]config.HeaderEdits{{Remove: []string{"A"}}, {Set: pair("A", "again")}},
+			[]string{"A: 1"},
+			[]string{"A: again"},
 		},
 		{
 			"the correlation id stays",
 			[]config.HeaderEdits{{Remove: []string{"x-CORRELATION-id", "X-Trace-Id"}}},
-			[]string{"X-Correlation-Id: 1", "X-Trace-Id: 1"}, []string{"X-Correlation-Id: 1"},
+			[]string{"X-Correlation-Id: 1", "X-Trace-Id: 1"},
+			[]string{"X-Correlation-Id: 1"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

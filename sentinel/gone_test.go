@@ -61,7 +61,7 @@ func testGone(t *testing.T, answer string, leave func(*testing.T, *peer)) {
 		want = 200 // it has begun
 	}
 	leave(t, c)
-	receive(t, "the end of the upstream's connection", ended)
+	_ = receive(t, "the end of the upstream's connection", ended)
 	log.expect(t, want, "client_gone")
 }
 
@@ -97,7 +97,7 @@ func TestClientGoneDuringUpload(t *testing.T) {
 			c.send(t, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello")
 			receive(t, "half of the body at the origin", asked)
 			test.leave(c)
-			receive(t, "the end of the upstream's connection", ended)
+			_ = receive(t, "the end of the upstream's connection", ended)
 			log.expect(t, test.status, test.reason)
 		})
 	}

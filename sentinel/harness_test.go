@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -265,7 +266,7 @@ func (p *peer) expect(t testing.TB, status int) *http.Response {
 // closed fails unless the other side has closed, with nothing before.
 func (p *peer) closed(t testing.TB) {
 	t.Helper()
-	if b, err := p.r.ReadByte(); err != io.EOF { //nolint:errorlint // bare, as bufio returns it
+	if b, err := p.r.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("read %q, %v, want the connection closed", b, err)
 	}
 }

@@ -149,11 +149,12 @@ func streaming(t *testing.T, ca *authority, secure bool) (address string) {
 			if err != nil {
 				return
 			}
-			switch got := digestOf(req.Body); {
-			case req.URL.Path == "/length":
+			got := digestOf(req.Body)
+			switch req.URL.Path {
+			case "/length":
 				_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", largeBody)
 				_, _ = (&stream{n: largeBody}).WriteTo(c)
-			case req.URL.Path == "/chunks":
+			case "/chunks":
 				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 				_, _ = (&stream{n: largeBody}).WriteTo(chunker{c})
 				_, _ = io.WriteString(c, "0\r\n\r\n")

@@ -192,7 +192,7 @@ func TestBadResponses(t *testing.T) {
 			if resp := c.expect(t, http.StatusBadGateway); resp.Close {
 				t.Error("the client's connection need not end")
 			}
-			receive(t, "the end of the upstream's connection", ended)
+			_ = receive(t, "the end of the upstream's connection", ended)
 			log.expect(t, 502, "upstream_bad_response")
 		})
 	}

@@ -140,7 +140,7 @@ func TestUpstreamStalls(t *testing.T) {
 			if _, err := io.ReadAll(resp.Body); test.status == 200 && err == nil {
 				t.Error("the client took the broken body for whole")
 			}
-			receive(t, "the end of the upstream's connection", ended)
+			_ = receive(t, "the end of the upstream's connection", ended)
 			log.expect(t, test.status, test.reason)
 		})
 	}

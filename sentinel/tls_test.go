@@ -143,7 +143,7 @@ func TestTLSClient(t *testing.T) {
 	c.get(t, "/think")
 	receive(t, "the request at the origin", asked)
 	_ = c.Close()
-	receive(t, "the end of the upstream's connection", ended)
+	_ = receive(t, "the end of the upstream's connection", ended)
 	log.expect(t, 499, "client_gone")
 }
 

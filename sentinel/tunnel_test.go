@@ -188,7 +188,7 @@ func TestTunnelResets(t *testing.T) {
 		c.switched(t)
 		_ = c.tcp.SetLinger(0)
 		_ = c.Close()
-		receive(t, "the end at the origin", ended)
+		_ = receive(t, "the end at the origin", ended)
 		log.expect(t, 101, "")
 	})
 	t.Run("upstream", func(t *testing.T) {

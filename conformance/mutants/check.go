@@ -44,11 +44,11 @@ func check(ctx context.Context, mutants []mutant, out io.Writer) (err error) {
 			killed++
 		}
 	}
-	fmt.Fprintf(out, "mutants: %d killed, %d survived", killed, survived)
+	_, _ = fmt.Fprintf(out, "mutants: %d killed, %d survived", killed, survived)
 	if broken > 0 {
-		fmt.Fprintf(out, ", %d could not be checked", broken)
+		_, _ = fmt.Fprintf(out, ", %d could not be checked", broken)
 	}
-	fmt.Fprintln(out)
+	_, _ = fmt.Fprintln(out)
 	if survived+broken > 0 {
 		return errors.New("not every mutant was killed")
 	}
@@ -168,11 +168,11 @@ func failedTest(output string) string {
 func (v verdict) print(out io.Writer) {
 	switch {
 	case v.err != nil:
-		fmt.Fprintf(out, "ERROR    %s\n  %v\n", v.Name, v.err)
+		_, _ = fmt.Fprintf(out, "ERROR    %s\n  %v\n", v.Name, v.err)
 	case v.killer != "":
-		fmt.Fprintf(out, "killed   %-40s by %s\n", v.Name, v.killer)
+		_, _ = fmt.Fprintf(out, "killed   %-40s by %s\n", v.Name, v.killer)
 	default:
-		fmt.Fprintf(out, "SURVIVED %s\n  file:    %s\n  change:  %q -> %q\n  rule:    %s\n  rerun:   go run ./conformance/mutants -run '^%s$'\n",
+		_, _ = fmt.Fprintf(out, "SURVIVED %s\n  file:    %s\n  change:  %q -> %q\n  rule:    %s\n  rerun:   go run ./conformance/mutants -run '^%s$'\n",
 			v.Name, v.File, v.Old, v.New, v.Rule, v.Name)
 	}
 }

@@ -31,7 +31,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "mutants:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "mutants:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called.
 	}
@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if *list {
 		for i := range chosen {
-			fmt.Fprintf(out, "%-40s %s\n", chosen[i].Name, chosen[i].Rule)
+			_, _ = fmt.Fprintf(out, "%-40s %s\n", chosen[i].Name, chosen[i].Rule)
 		}
 		return nil
 	}

@@ -199,9 +199,9 @@ func TestSecondSignal(t *testing.T) {
 	defer again.Stop()
 	for {
 		select {
-		case <-p.ended:
+		case err := <-p.ended:
 			if code := p.ProcessState.ExitCode(); code == 0 {
-				t.Error("the program ended as if it had drained")
+				t.Errorf("the program ended as if it had drained: %v", err)
 			}
 			if n, err := client.Read(make([]byte, 1)); err == nil {
 				t.Errorf("the client got %d bytes", n)

@@ -88,7 +88,7 @@ func askNetHTTPAboutResponse(t *testing.T, in []byte, toHead bool, n int) {
 		method = http.MethodHead
 	}
 	theirs := bufio.NewReaderSize(bytes.NewReader(in), 128<<10)
-	resp, err := http.ReadResponse(theirs, &http.Request{Method: method}) //nolint:bodyclose // bytes in memory
+	resp, err := http.ReadResponse(theirs, &http.Request{Method: method})
 	if err != nil {
 		t.Fatalf("%.200q: net/http says %v", in, err)
 	}
