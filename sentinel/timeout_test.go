@@ -243,6 +243,44 @@ func TestSlowTransferLives(t *testing.T) {
 	}
 }
 
+// TestSlowReaderLives shows that a client that reads slowly, but reads, is not taken for one that stalls:
+// the kernel lets a writer go on only when much of its queue is free.
+func TestSlowReaderLives(t *testing.T) {
+	t.Parallel()
+	const size = 8 << 20
+	for name, framing := range map[string]string{
+		"splice": "Content-Length: 8388608\r\n\r\n", "until close": "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, log := proxyTo(t, scripted(t, func(c *peer) {
+				_, _ = c.request()
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+framing)
+				_, _ = (&stream{n: size}).WriteTo(c)
+			}), plan{listener: shortListener})
+			c := dial(t, p)
+			c.get(t, "/")
+			body := c.head(t, "GET").Body
+			pace := time.NewTicker(20 * time.Millisecond)
+			defer pace.Stop()
+			read := int64(0)
+			for range 200 { // four idle limits' worth
+				<-pace.C
+				n, err := io.CopyN(io.Discard, body, 8<<10)
+				read += n
+				if err != nil {
+					t.Fatalf("cut after %d bytes: %v", read, err)
+				}
+			}
+			rest, err := io.Copy(io.Discard, body)
+			if read += rest; read != size || err != nil {
+				t.Errorf("%d bytes of %d, %v", read, size, err)
+			}
+			log.expect(t, 200, "")
+		})
+	}
+}
+
 // deaf returns the address of a listener that has room for no more connections.
 func deaf(t *testing.T) string {
 	t.Helper()

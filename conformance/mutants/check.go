@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -33,6 +34,7 @@ func check(ctx context.Context, mutants []mutant, out io.Writer) (err error) {
 	if err := w.baseline(ctx, mutants); err != nil {
 		return err
 	}
+	_, _ = fmt.Fprintln(out, "baseline: the tests pass without a mutation")
 	killed, survived, broken := 0, 0, 0
 	for v := range w.judgeAll(ctx, mutants) {
 		switch v.print(out); {
@@ -58,30 +60,35 @@ func check(ctx context.Context, mutants []mutant, out io.Writer) (err error) {
 // baseline runs the tests of all mutants on the unchanged code: a failure there would count as a kill.
 func (w *workshop) baseline(ctx context.Context, mutants []mutant) error {
 	binaries := map[string]string{}
-	passed := map[tests]bool{}
-	for i := range mutants {
-		for _, t := range mutants[i].all() {
-			if passed[t] {
-				continue
-			}
-			passed[t] = true
-			if binaries[t.Package] == "" {
-				binary, err := w.build(ctx, t.Package, "")
-				if err != nil {
-					return err
-				}
-				binaries[t.Package] = binary
-			}
-			failure, err := w.run(ctx, binaries[t.Package], t)
+	for _, t := range testsOf(mutants) {
+		if binaries[t.Package] == "" {
+			binary, err := w.build(ctx, t.Package, "")
 			if err != nil {
 				return err
 			}
-			if failure != "" {
-				return fmt.Errorf("the tests fail without a mutation (go test %s -run '%s'):\n%s", t.Package, t.Run, failure)
-			}
+			binaries[t.Package] = binary
+		}
+		failure, err := w.run(ctx, binaries[t.Package], t)
+		if err != nil {
+			return err
+		}
+		if failure != "" {
+			return fmt.Errorf("the tests fail without a mutation (go test %s -run '%s'):\n%s", t.Package, t.Run, failure)
 		}
 	}
 	return nil
+}
+
+// testsOf lists the tests of all mutants, each once.
+func testsOf(mutants []mutant) (list []tests) {
+	for i := range mutants {
+		for _, t := range mutants[i].all() {
+			if !slices.Contains(list, t) {
+				list = append(list, t)
+			}
+		}
+	}
+	return list
 }
 
 // all returns the mutant's own tests, and then everything.

@@ -29,11 +29,11 @@ type tests struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "mutants:", err)
-		stop()
-		os.Exit(1) //nolint:gocritic // stop was called.
+		os.Exit(1)
 	}
 }
 

@@ -141,7 +141,7 @@ var bodyMutants = []mutant{
 		Rule: "RFC 9112 7.1.1: whitespace after a size stands before an extension only",
 	},
 	{
-		Name: "chunk/size-cr-anything", File: "sentinel/internal/wire/chunked.go", Tests: inCodec("TestChunkedBody"),
+		Name: "chunk/size-cr-anything", File: "sentinel/internal/wire/chunked.go", Tests: vectors("chunked"),
 		Old:  "c.state = chunkTrailer\n\t\t}\n\t\treturn b == '\\n'",
 		New:  "c.state = chunkTrailer\n\t\t}\n\t\treturn true",
 		Rule: "RFC 9112 7.1: readers that skip two bytes and those that look at them part here",

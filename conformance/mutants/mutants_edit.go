@@ -93,7 +93,7 @@ var editMutants = []mutant{
 		Rule: "the id that is logged is the only one that travels",
 	},
 	{
-		Name: "edit/hostile-trace", File: "sentinel/admit.go", Tests: vectors("identity"),
+		Name: "edit/hostile-trace", File: "sentinel/admit.go", Tests: inEngine("TestEdits|TestHostileTraceID"),
 		Old:  "if id := x.clientTrace(); telemetry.ValidID(id) {",
 		New:  "if id := x.clientTrace(); telemetry.ValidID(id) || len(id) > 0 {",
 		Rule: "a client's trace id stands in logs: harmless characters, bounded length, or a new one",
@@ -147,7 +147,7 @@ var editMutants = []mutant{
 		Rule: "RFC 9110 5.1: an operator's `remove` holds for every spelling",
 	},
 	{
-		Name: "edit/trailer-nominated-up", File: "sentinel/upload.go", Tests: inEngine("TestUploadTrailers"),
+		Name: "edit/trailer-nominated-up", File: "sentinel/upload.go", Tests: vectors("trailers"),
 		Old:  "if x.req.Nominates() {",
 		New:  "if x.req.Nominates() && x.req.Minor == 0 {",
 		Rule: "RFC 9110 7.6.1: a nomination counts for trailer fields too",

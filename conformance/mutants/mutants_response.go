@@ -4,13 +4,13 @@ package main
 // serves another request.
 var responseMutants = []mutant{
 	{
-		Name: "response/surplus-reused", File: "sentinel/forward.go", Tests: inEngine("TestResponseFraming|TestTruncationWithSurplus|TestInterim"),
+		Name: "response/surplus-reused", File: "sentinel/forward.go", Tests: inEngine("TestResponseFraming|TestConnectionsNotReused"),
 		Old:  "x.resp.KeepAlive() && x.answer.Done() && x.trip.Used == x.trip.N",
 		New:  "x.resp.KeepAlive() && x.answer.Done()",
 		Rule: "RFC 9112 9.2: bytes behind an answer become the answer to somebody else's request",
 	},
 	{
-		Name: "response/closing-reused", File: "sentinel/forward.go", Tests: inEngine("TestResponseFraming|TestConnectionClosedWhileIdle"),
+		Name: "response/closing-reused", File: "sentinel/forward.go", Tests: inEngine("TestResponseFraming|TestConnectionsNotReused"),
 		Old:  "x.resp.KeepAlive() && x.answer.Done() && x.trip.Used == x.trip.N",
 		New:  "x.answer.Done() && x.trip.Used == x.trip.N",
 		Rule: "RFC 9112 9.6: a connection that the upstream is about to close is not reused",
@@ -29,12 +29,18 @@ var responseMutants = []mutant{
 	},
 	{
 		Name: "response/idle-talk-tls", File: "sentinel/internal/upstream/conn.go", Tests: inPools("TestGetSkipsTouchedTLS"),
-		Old:  "return errors.Is(err, os.ErrDeadlineExceeded) &&",
-		New:  "return (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) &&",
-		Rule: "RFC 9112 9.2: the same over TLS, where bytes may have been read ahead",
+		Old:  "n != 0 || err != nil {",
+		New:  "n < 0 || err != nil {",
+		Rule: "RFC 9112 9.2: the same over TLS",
 	},
 	{
-		Name: "response/uninvited-101", File: "sentinel/forward.go", Tests: inEngine("TestUpgradeRefused"),
+		Name: "response/read-ahead-tls", File: "sentinel/internal/upstream/conn.go", Tests: inPools("TestGetSkipsTouchedTLS|TestGetSkipsReadAhead"),
+		Old:  "return errors.Is(err, os.ErrDeadlineExceeded) &&",
+		New:  "return (err == nil || errors.Is(err, os.ErrDeadlineExceeded)) &&",
+		Rule: "RFC 9112 9.2: over TLS, bytes may have been read ahead while the socket is quiet",
+	},
+	{
+		Name: "response/uninvited-101", File: "sentinel/forward.go", Tests: vectors("upgrade"),
 		Old:  `if !x.upgrading() || !wire.EqualName(x.resp.Upgrade(), "websocket") {`,
 		New:  `if !wire.EqualName(x.resp.Upgrade(), "websocket") {`,
 		Rule: "RFC 9110 15.2.2: a 101 nobody asked for opens a tunnel past every rule",
@@ -52,13 +58,13 @@ var responseMutants = []mutant{
 		Rule: "an upgrade happens on routes whose operator allowed it",
 	},
 	{
-		Name: "response/upgrade-post", File: "sentinel/forward.go", Tests: inEngine("TestUpgradeRefused"),
+		Name: "response/upgrade-post", File: "sentinel/forward.go", Tests: vectors("upgrade"),
 		Old:  `framing == wire.NoBody && string(x.req.Method) == "GET" &&`,
 		New:  "framing == wire.NoBody &&",
 		Rule: "RFC 6455 4.1: a handshake is a GET",
 	},
 	{
-		Name: "response/upgrade-with-body", File: "sentinel/forward.go", Tests: inEngine("TestUpgradeRefused"),
+		Name: "response/upgrade-with-body", File: "sentinel/forward.go", Tests: vectors("upgrade"),
 		Old:  `framing == wire.NoBody && string(x.req.Method) == "GET" &&`,
 		New:  `framing <= wire.ByChunks && string(x.req.Method) == "GET" &&`,
 		Rule: "a body and a tunnel on one connection: nobody can say where the one ends",

@@ -16,7 +16,7 @@ func inCodec(which string) []tests  { return []tests{{codec, "^(" + which + ")$"
 func inPools(which string) []tests  { return []tests{{pools, "^(" + which + ")$"}} }
 func inEngine(which string) []tests { return []tests{{engine, "^(" + which + ")$"}} }
 
-// inRouting is all tests of its package, which take no time.
+// inRouting is all tests of its package: they take no time.
 var inRouting = []tests{{routing, "."}}
 
 // vectors is one vector of fixtures/vectors, "hop/via", or all of an area, "hop".

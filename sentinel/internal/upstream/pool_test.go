@@ -82,20 +82,6 @@ func TestDialIsCancelled(t *testing.T) {
 	expectCounts(t, p, 0, 0)
 }
 
-// TestHandshakeIsBounded shows that a target that accepts and says nothing costs the connect timeout.
-func TestHandshakeIsBounded(t *testing.T) {
-	t.Parallel()
-	p, target := poolOf(t, server(t, silent), func(o *Options) { o.TLS, o.Connect = &tls.Config{}, 50*time.Millisecond })
-	if _, err := target.Get(); err != nil {
-		t.Fatal(err)
-	}
-	var failed *TLSError
-	if _, err := target.Dial(context.Background()); !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a handshake with nobody: %v", err)
-	}
-	expectCounts(t, p, 0, 0)
-}
-
 // TestSweep shows which idle connections a sweep ends.
 func TestSweep(t *testing.T) {
 	t.Parallel()
@@ -206,50 +192,6 @@ func TestPoolClose(t *testing.T) {
 	expectCounts(t, p, 1, 0)
 	b.Put()
 	expectCounts(t, p, 0, 0)
-}
-
-// TestDialTLS covers what is verified: the chain, and the name of the address unless another is set.
-func TestDialTLS(t *testing.T) {
-	t.Parallel()
-	s, roots := secureServer(t)
-	for _, test := range []struct {
-		name   string
-		config *tls.Config
-		good   bool
-	}{
-		{"address", &tls.Config{RootCAs: roots}, true},
-		{"name", &tls.Config{RootCAs: roots, ServerName: "example.com"}, true},
-		{"wrong name", &tls.Config{RootCAs: roots, ServerName: "b.test"}, false},
-		{"self-signed", &tls.Config{}, false},
-		{"not verified", &tls.Config{InsecureSkipVerify: true}, true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			p, target := poolOf(t, s.Listener.Addr().String(), func(o *Options) { o.TLS = test.config })
-			if _, err := target.Get(); err != nil {
-				t.Fatal(err)
-			}
-			c, err := target.Dial(context.Background())
-			if !test.good {
-				var failed *TLSError
-				if !errors.As(err, &failed) {
-					t.Errorf("%v, want a TLSError", err)
-				}
-				expectCounts(t, p, 0, 0)
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if trip, err := roundTrip(c); err != nil || trip.Head.Status != 404 {
-				t.Errorf("status %d, %v", trip.Head.Status, err)
-			}
-			if c.Raw() != nil {
-				t.Error("a TLS connection offers its bare socket")
-			}
-			c.Close()
-		})
-	}
 }
 
 func TestServerName(t *testing.T) {

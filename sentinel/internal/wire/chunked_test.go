@@ -27,6 +27,7 @@ var bodies = []example{
 	{"size line ends in LF", "TERM.EXT, CVE-2025-22871", "5\nhello\r\n0\r\n\r\n", "bad_chunk"},
 	{"extension ends in LF", "EXT.TERM", "5;a\nhello\r\n0\r\n\r\n", "bad_chunk"},
 	{"bare CR in an extension", "EXT.TERM", "5;a\rb\r\nhello\r\n0\r\n\r\n", "bad_chunk"},
+	{"CR and another byte after the size", "RFC 9112 7.1", "5\rXhello\r\n0\r\n\r\n", "bad_chunk"},
 	{"CR CR LF after the size", "RFC 9112 7.1", "5\r\r\nhello\r\n0\r\n\r\n", "bad_chunk"},
 	{"NUL in an extension", "RFC 9112 7.1.1", "5;a=\x00\r\nhello\r\n0\r\n\r\n", "bad_chunk"},
 	{"DEL in an extension", "RFC 9112 7.1.1", "5;a=\x7f\r\nhello\r\n0\r\n\r\n", "bad_chunk"},
