@@ -179,7 +179,7 @@ func TestEarlyAnswer(t *testing.T) {
 				receive(t, "the end of the upload", sent)
 				log.expect(t, 403, "")
 				next := dial(t, p)
-				next.get(t, "/next")
+				next.send(t, "POST /next HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi") // not sent again: the first must arrive
 				next.expect(t, 200)
 				if a := log.expect(t, 200, ""); a.Path != "/next" {
 					t.Errorf("the proxy served %q", a.Path)
