@@ -32,7 +32,7 @@ func newTarget(t *testing.T) target {
 	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "ref" })
 	if !asked {
 		o := newOrigin(t, "127.0.0.1:0")
-		return target{"sentinel", start(t, "basic", map[string]string{"ORIGIN": o.addr()}).addr, o}
+		return target{"sentinel", startText(t, "basic.kdl", withoutReuse(t, o)).addr, o}
 	}
 	if *reference == "" || *originAddr == "" {
 		t.Fatal("no reference: make confirm REF=host:port ORIGIN=host:port, where ORIGIN is what REF forwards to")
@@ -41,6 +41,23 @@ func newTarget(t *testing.T) target {
 	*patience = time.Second // a difference is mostly something that never comes
 	t.Cleanup(func() { *patience = before })
 	return target{*referenceName, *reference, newOrigin(t, *originAddr)}
+}
+
+// withoutReuse is the basic configuration with a new upstream connection for each request. One proxy serves
+// all vectors here, and a request that was repeated because a kept connection had ended would be one more
+// than its script answers.
+func withoutReuse(t *testing.T, o *origin) string {
+	t.Helper()
+	text, err := fixtures.Config("basic", map[string]string{"ORIGIN": o.addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := fmt.Sprintf("target %q", o.addr())
+	changed := strings.Replace(text, target, target+"; connection-pool { max-idle 0 }", 1)
+	if changed == text {
+		t.Fatalf("basic has no %s", target)
+	}
+	return changed
 }
 
 // TestConfirm replays the vectors that need no configuration but "forward everything" at a reference
