@@ -33,7 +33,7 @@ type conn struct {
 
 	p        *Proxy
 	l        *listener
-	nc       net.Conn        // TLS, or the same as tcp
+	nc       net.Conn        // the TCP connection, or TLS on it
 	raw      syscall.RawConn // nil: read through nc
 	client   netip.AddrPort
 	clientIP []byte    // client's address in text
@@ -286,9 +286,7 @@ func (c *conn) takes(since tick, late bool) bool {
 func (c *conn) wake(p phase) {
 	past := time.Unix(1, 0)
 	switch p {
-	case connecting, duringUpload, awaitingHead, readingAnswer:
-		c.peer.Wake()
-	case writingUp: // of the upload: the owner waits for the same upstream
+	case connecting, writingUp, duringUpload, awaitingHead, readingAnswer: // owner and upload wait for one upstream
 		c.peer.Wake()
 	case writingDown:
 		_ = c.nc.SetWriteDeadline(past)
