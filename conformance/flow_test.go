@@ -186,7 +186,7 @@ func TestStaleConnection(t *testing.T) {
 		c.send([]byte("POST /once HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nok"))
 		st.request(t, 1).close()
 		wantStatus(t, c, 502)
-		st.wantLine(t, 1, 502, "upstream_closed")
+		st.wantLine(t, 1, 502, "upstream_stale")
 		if begun, _ := st.o.count(); begun != 2 {
 			t.Errorf("the upstream got %d requests, want 2: %s", begun, st.o)
 		}

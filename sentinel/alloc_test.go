@@ -10,10 +10,16 @@ import (
 )
 
 // TestSteadyStateAllocatesNothing shows over real sockets, with access log and metrics on, that serving
-// a request allocates nothing once buffers and connections exist.
+// a request allocates nothing once buffers and connections exist, whatever watches over the upstream.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
+	for name, config := range map[string]string{"plain": steadyConfig, "guarded": guardedConfig} {
+		t.Run(name, func(t *testing.T) { testSteadyState(t, config) })
+	}
+}
+
+func testSteadyState(t *testing.T, config string) {
 	const requests = 100_000
-	p := startProxy(t, steadyConfig, origin(t, steadyAnswer), nil)
+	p := startProxy(t, config, origin(t, steadyAnswer), nil)
 	k := newCaller(t, p)
 	request := []byte(steadyRequest)
 	run := func(n int) {

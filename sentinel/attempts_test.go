@@ -142,8 +142,8 @@ func TestFreshConnectionIsNotRetried(t *testing.T) {
 	}
 }
 
-// TestUpstreamBusy shows that a target has no more connections than it may have, and that the next
-// request is refused at once.
+// TestUpstreamBusy shows that a target has no more connections than it may have, and that without a line
+// the next request is refused at once.
 func TestUpstreamBusy(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan struct{}), make(chan struct{})
@@ -153,7 +153,7 @@ func TestUpstreamBusy(t *testing.T) {
 		<-release
 		_, _ = io.WriteString(c, okAnswer)
 		c.serve(okAnswer)
-	}), plan{upstream: "connection-pool { max-connections 1 }"})
+	}), plan{upstream: "connection-pool { max-connections 1; max-pending 0 }"})
 	first, second := dial(t, p), dial(t, p)
 	first.get(t, "/")
 	receive(t, "the first request", asked)

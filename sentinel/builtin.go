@@ -123,31 +123,3 @@ func answerMetrics(x *exchange) Reason {
 	x.fields = append(x.fields, field(wire.ContentType, "Content-Type", telemetry.TextContentType))
 	return x.sendLocal(text.Bytes())
 }
-
-func answerUpstreams(x *exchange) Reason {
-	type target struct {
-		Address string `json:"address"`
-		Weight  int    `json:"weight"`
-		Status  string `json:"status"`
-	}
-	type pool struct {
-		ID            string   `json:"id"`
-		LoadBalancing string   `json:"load_balancing"`
-		Connections   int      `json:"connections"`
-		Idle          int      `json:"idle_connections"`
-		Targets       []target `json:"targets"`
-	}
-	pools, targets := []pool{}, 0
-	for i, p := range x.snap.pools {
-		view := pool{ID: p.ID, LoadBalancing: x.snap.cfg.Upstreams[i].LoadBalancing, Connections: p.Open(), Idle: p.Idle()}
-		for _, t := range p.Options.Targets {
-			view.Targets = append(view.Targets, target{t.Address, t.Weight, "unknown"})
-			targets++
-		}
-		pools = append(pools, view)
-	}
-	return x.answerJSON(http.StatusOK, map[string]any{
-		"timestamp": timestamp(x.started), "request_id": string(x.trace), "upstreams": pools,
-		"summary": map[string]int{"total_upstreams": len(pools), "total_targets": targets, "healthy": 0, "unhealthy": 0, "unknown": targets},
-	})
-}

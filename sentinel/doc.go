@@ -19,9 +19,10 @@
 //  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
 //     admit.go applies the route's limits and its encoded-slash rule.
 //  6. exchange.go: consult decides for the route's agents, none of which can be asked yet.
-//  7. handle: builtin.go and builtin_config.go answer here, or forward.go offers the request to targets.
-//     An attempt is: a connection from internal/upstream, the head that edit.go built, one round trip;
-//     upload.go feeds a body that is still coming, from a goroutine of its own.
+//  7. handle: builtin.go, builtin_config.go and builtin_upstreams.go answer here, or forward.go offers the
+//     request to targets. An attempt is: a target that internal/upstream chose, a connection to it, the head
+//     that edit.go built, one round trip; upload.go feeds a body that is still coming, from a goroutine of
+//     its own. retry.go says whether another attempt may follow.
 //  8. relay.go passes the answer on piece by piece, splice.go inside the kernel, tunnel.go both ways.
 //     downstream.go writes it.
 //  9. refuse.go is the one place that answers for a Reason. Once a byte of an answer has left, all it can
@@ -30,7 +31,7 @@
 //     reset for the next request, or goes back to the free list when the connection parks.
 //
 // Beside that path: reason.go lists the Reasons; proxy.go builds, runs and drains; snapshot.go compiles
-// a configuration; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
+// a configuration, pools.go its upstreams and breakers; events.go tells the logs what becomes of those; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
 // default; sweeper.go and watch.go keep time; inspect.go, validate.go, problem.go and pending.go serve the
 // command line, the last also the start.
 //
@@ -40,6 +41,7 @@
 //   - Nothing is sent to the client but by downstream.go, splice.go and tunnel.go, and no step answers a
 //     Reason but through refuse.go.
 //   - Nothing of a request is sent twice unless its Reason's retry rule allows that.
+//   - A claim on a target is given back once, whatever happens, after its connection.
 //   - An upstream connection goes back to its pool only after a complete answer with nothing behind it.
 //   - An exchange takes its snapshot once; a snapshot never changes.
 //   - Every wait for a peer is entered in a watch, so that the sweeper can end it.
@@ -55,6 +57,8 @@
 //	                   the body, and its exchange waits for that
 //	tunnelUp           one for each upgraded connection; ends with its direction, and its exchange waits
 //	sweeper.run        one; reads watches, marks and wakes; ends with the proxy
+//	events.run         one; writes changes of upstreams to the logs; ends when the proxy has
+//	upstream.Pool      one for each probed target and one for its names; end with Close
 //	Proxy.drain        one while the proxy ends, waiting for the connections
 //	debug.FreeOSMemory one now and then, after a burst
 //	telemetry.Writer   one for each log; ends with Close

@@ -18,6 +18,8 @@ type downstream interface {
 	// nextBody returns the next piece of the request body, valid until the next call; after the last one
 	// the exchange's body is Done. One goroutine may call it while another calls the rest.
 	nextBody() (data []byte, r Reason)
+	// gather reads the request body, of length bytes, into the exchange's buffer.
+	gather(length int) Reason
 	// interim sends a 1xx response to clients that know them.
 	interim(status int, fields []wire.Field) Reason
 	// respond sends the exchange's reply head and the first piece of its body.
@@ -77,9 +79,12 @@ func (c *conn) nextBody() (data []byte, r Reason) {
 }
 
 // fill reads more of the request body into the empty buffer.
-func (c *conn) fill() Reason {
+func (c *conn) fill() Reason { return c.read(c.x.bodyRoom()) }
+
+// read reads request body bytes into room, which is the buffer behind in[w].
+func (c *conn) read(room []byte) Reason {
 	c.upload.enter(readingBody, c.p.sweeper.now(), c.l.bodyIdle)
-	n, err := c.nc.Read(c.x.bodyRoom())
+	n, err := c.nc.Read(room)
 	r := c.leaveUpload(bodyTimeout)
 	c.x.w += n
 	switch {
@@ -91,6 +96,19 @@ func (c *conn) fill() Reason {
 		return truncated
 	}
 	return clientGone
+}
+
+func (c *conn) gather(length int) Reason {
+	x := c.x
+	if len(x.in)-x.r < length {
+		x.in = append(x.in[:x.w:x.w], make([]byte, length-(x.w-x.r))...)
+	}
+	for x.w-x.r < length {
+		if r := c.read(x.in[x.w:]); r != none {
+			return r
+		}
+	}
+	return none
 }
 
 // slow reports a body that comes at less than the listener's minimum rate, once it has had the idle time.

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/breaker"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
@@ -38,12 +39,16 @@ type exchange struct {
 	trace    []byte // id, in traceBuf
 	traceBuf [128]byte
 	route    *boundRoute
-	target   *upstream.Target
+	target   *upstream.Target // of the last attempt
+	visit    upstream.Visit
+	trial    breaker.Ticket // of the route's breaker
 	attempts int
+	tried    time.Time // when the first attempt began
 	sent     time.Time // when the upstream got the request
 	took     time.Duration
 	reused   bool
 	whole    bool // the request's body was in the buffer and left with its head
+	hinted   bool // an interim response of the upstream has gone to the client
 
 	upload    upload
 	headEnd   tick  // when the response head must be there; 0: its wait has not begun
@@ -116,6 +121,8 @@ func (x *exchange) panicked(bug any) {
 		u.Close()
 		x.stopUpload()
 	}
+	x.visit.Done(upstream.Abandoned, "", 0, time.Now())
+	x.settleRoute(internalError)
 	if x.status == 0 {
 		x.refuse(internalError)
 		return
@@ -178,7 +185,8 @@ func (x *exchange) reset() {
 	x.req.Reset()
 	x.snap = x.p.snapshot.Load()
 	x.route, x.target, x.trace = nil, nil, nil
-	x.attempts, x.took, x.reused, x.whole = 0, 0, false, false
+	x.visit.Reset()
+	x.attempts, x.took, x.reused, x.whole, x.hinted = 0, 0, false, false, false
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }

@@ -15,101 +15,132 @@ import (
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
 
-const (
-	// maxAttempts is how many targets a request is offered to while nothing of it was sent.
-	maxAttempts = 3
-	// maxInterim bounds the 1xx heads before a final one.
-	maxInterim = 16
-)
+// maxInterim bounds the 1xx heads before a final one.
+const maxInterim = 16
 
 // upstreamHeads are the limits of response heads; over them the answer is a bad one.
 var upstreamHeads = wire.Limits{Line: 8 << 10, Size: 64 << 10, Count: 200, Name: 8 << 10, Value: 64 << 10}
 
 // forward offers the request to targets until one answers, and relays the answer.
 func (x *exchange) forward() Reason {
+	if !x.route.breaker.admit(x) {
+		return breakerOpen
+	}
 	x.editRequest()
-	x.encodeRequest()
-	var triedArray [maxAttempts]*upstream.Target
-	tried := triedArray[:0]
-	var stale *upstream.Target // whose idle connection turned out to be dead: the next one is new
-	last := noHealthyTarget
-	for {
-		t, err := stale, error(nil)
-		if t == nil {
-			t, err = x.route.pool.Pick(tried)
-		}
-		if err != nil {
-			return last
-		}
-		r := x.attempt(t, t == stale)
-		if r == none || !x.mayRetry(r) {
+	x.tried = x.started
+	r := x.gather()
+	if r == none {
+		x.encodeRequest()
+		r = x.offer()
+	}
+	x.settleRoute(r)
+	return r
+}
+
+// offer makes attempts until one succeeds or must not be followed by another.
+func (x *exchange) offer() Reason {
+	x.visit.Client = x.c.client.Addr()
+	for last := none; ; {
+		if r := x.pick(last); r != none {
 			return r
 		}
-		last, stale = r, nil
-		if reasonTable[r].Retry == RetryReusedOnly {
-			stale = t
-		} else {
-			tried = append(tried, t)
+		r, again := x.attempt(last == upstreamStale)
+		if !again {
+			return r
+		}
+		last = r
+		if r := x.pause(last); r != none {
+			return r
 		}
 	}
 }
 
-// mayRetry applies the retry rule of the Reason. Nothing is retried once the client got a byte, and no
-// request whose body went out in pieces.
-func (x *exchange) mayRetry(r Reason) bool {
-	if x.status != 0 || x.attempts >= maxAttempts {
-		return false
+// pick claims a target, which may mean to wait for one. last is why the attempt before failed: with nobody
+// left, that is the answer.
+func (x *exchange) pick(last Reason) Reason {
+	x.visit.Now = x.tried
+	if last != none {
+		x.visit.Now = time.Now()
 	}
-	switch reasonTable[r].Retry {
-	case RetryUnsent:
-		return true
-	case RetryReusedOnly:
-		return x.reused && !x.trip.Received && x.whole && isIdempotent(x.req.Method)
+	x.visit.Again = x.route.retries.again || last == upstreamStale
+	err := x.route.pool.Pick(&x.visit)
+	if errors.Is(err, upstream.ErrBusy) {
+		r := x.await(0, func(ctx context.Context) { err = x.route.pool.Wait(ctx, &x.visit) })
+		if r != none {
+			x.visit.Done(upstream.Abandoned, "", 0, x.started)
+			return r
+		}
 	}
-	return false
+	switch {
+	case err == nil:
+		return none
+	case last != none:
+		return last
+	case errors.Is(err, upstream.ErrBusy):
+		return upstreamBusy
+	case errors.Is(err, upstream.ErrOpen):
+		return breakerOpen
+	}
+	return noHealthyTarget
 }
 
-// attempt sends the request to one target and relays what it answers.
-func (x *exchange) attempt(t *upstream.Target, fresh bool) Reason {
+// attempt sends the request to the claimed target and relays what it answers. again says that another
+// attempt may follow.
+func (x *exchange) attempt(fresh bool) (r Reason, again bool) {
 	x.attempts++
-	x.target = t
+	x.target = x.visit.Target()
 	x.route.attempts.Attempts.Inc()
 	if x.attempts > 1 {
 		x.route.attempts.Retries.Inc()
 	}
-	u, r := x.connect(t, fresh)
-	if r != none {
-		x.route.attempts.Failure(r.String())
-		return r
+	u, r := x.connect(x.target, fresh)
+	if r == none {
+		x.reused = u.Reused
+		x.route.acquired.Inc()
+		r = x.exchangeWith(u)
 	}
-	x.reused = u.Reused
-	x.route.acquired.Inc()
-	r = x.exchangeWith(u)
 	if r != none && reasonTable[r].Source == FromUpstream {
 		x.route.attempts.Failure(r.String())
 	}
-	return r
+	x.settle(r)
+	return r, r == upstreamStatus || r != none && x.mayRetry(r)
+}
+
+// settle ends the claim on the target and tells how the attempt went. The clock is read for failures only:
+// a success needs no exact time.
+func (x *exchange) settle(r Reason) {
+	o, word, now := x.outcome(r), "", x.sent.Add(x.took)
+	if o != upstream.Success {
+		word, now = cause(r), time.Now()
+	}
+	x.visit.Done(o, word, x.took, now)
+}
+
+// answered tells the breakers, as soon as the head of the answer is there, how a trial went: the rest may
+// take hours.
+func (x *exchange) answered() {
+	if !x.visit.OnTrial() && !x.trial.Probe() {
+		return
+	}
+	x.visit.Answered(x.outcome(none), cause(none), time.Now())
+	if x.trial.Probe() {
+		x.settleRoute(none)
+	}
 }
 
 // connect takes an idle connection to the target or opens one.
 func (x *exchange) connect(t *upstream.Target, fresh bool) (*upstream.Conn, Reason) {
-	u, err := t.Get()
+	u := t.Get()
 	for fresh && u != nil {
 		u.Close()
-		u, err = t.Get()
+		u = t.Get()
 	}
 	if u != nil {
 		return u, none
 	}
-	if err != nil {
-		return nil, upstreamBusy
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	x.c.peer = cancelWaker(cancel)
-	x.c.enter(connecting, never) // the pool's own timeout bounds it; the client may still leave
-	u, err = t.Dial(ctx)
-	if r := x.c.leave(upstreamConnectTimeout); r != none {
+	var err error
+	r := x.await(0, func(ctx context.Context) { u, err = t.Dial(ctx) }) // within connect-secs
+	if r != none {
 		if u != nil {
 			u.Close()
 		}
@@ -121,10 +152,6 @@ func (x *exchange) connect(t *upstream.Target, fresh bool) (*upstream.Conn, Reas
 	}
 	return u, none
 }
-
-type cancelWaker context.CancelFunc
-
-func (c cancelWaker) Wake() { c() }
 
 // connectReason says why a connection could not be opened.
 func connectReason(err error) Reason {
@@ -147,18 +174,15 @@ func connectReason(err error) Reason {
 func (x *exchange) exchangeWith(u *upstream.Conn) Reason {
 	x.c.peer = u
 	r := x.roundTrip(u)
-	if r != none {
-		u.Close()
-		x.stopUpload()
-		x.c.peer = nil
-		return r
-	}
 	reuse := false
-	if x.resp.Status == 101 {
-		r = x.upgrade(u)
-	} else {
-		r = x.relay(u)
-		reuse = x.stopUpload() && r == none && x.reusable()
+	switch {
+	case r != none:
+		x.stopUpload()
+	case x.route.retries.statuses[x.resp.Status] && x.mayRetry(upstreamStatus):
+		r, reuse = upstreamStatus, x.dropAnswer()
+	default:
+		x.answered()
+		r, reuse = x.passOn(u)
 	}
 	x.c.peer = nil
 	if reuse {
@@ -167,6 +191,25 @@ func (x *exchange) exchangeWith(u *upstream.Conn) Reason {
 		u.Close()
 	}
 	return r
+}
+
+// passOn gives the client what the upstream answers. reuse says that the upstream's connection is as good
+// as before.
+func (x *exchange) passOn(u *upstream.Conn) (r Reason, reuse bool) {
+	if x.resp.Status == 101 {
+		return x.upgrade(u), false
+	}
+	r = x.relay(u)
+	return r, x.stopUpload() && r == none && x.reusable()
+}
+
+// dropAnswer forgets an answer that another attempt is to replace, and reports whether it was here to its
+// end: only then can its connection serve again.
+func (x *exchange) dropAnswer() bool {
+	framing, length := x.resp.Body()
+	x.answer.Reset(framing, length, &upstreamHeads)
+	_, fault := x.bufferedPiece()
+	return fault == none && x.reusable()
 }
 
 // reusable reports whether the upstream's connection is at the end of the answer, with nothing behind
@@ -225,6 +268,7 @@ func (x *exchange) roundTrip(u *upstream.Conn) Reason {
 		}
 		if x.resp.Status != 100 { // we answered the expectation ourselves
 			x.editResponse()
+			x.hinted = true
 			if r := x.down.interim(x.resp.Status, x.fields); r != none {
 				return r
 			}
@@ -288,11 +332,20 @@ func (x *exchange) tripReason(err error) Reason {
 		if x.trip.Received {
 			return upstreamBadResponse
 		}
-		return upstreamClosed
+		return x.died(upstreamClosed)
 	case isTLSAlert(err):
 		return upstreamTLS
 	}
-	return upstreamReset
+	return x.died(upstreamReset)
+}
+
+// died tells the death of a connection that had been idle from that of a new one: the first is a race that
+// nobody lost but the connection, and says nothing of the target.
+func (x *exchange) died(r Reason) Reason {
+	if x.reused && !x.trip.Received {
+		return upstreamStale
+	}
+	return r
 }
 
 func isTLSAlert(err error) bool {

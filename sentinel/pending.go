@@ -41,10 +41,10 @@ type sayer func(at config.Pos, format string, args ...any)
 // inactive are single settings that are read and checked, and do nothing yet.
 var inactive = map[string]bool{
 	"auto-reload": true, "daemon": true, "pid-file": true, "user": true, "group": true, "working-directory": true,
-	"max-body-buffer-bytes": true, "max-connections-per-client": true, "max-connections-per-route": true,
+	"max-connections-per-client": true, "max-connections-per-route": true,
 	"max-in-flight-requests": true, "max-queued-requests": true, "max-requests-per-second-global": true,
 	"max-requests-per-second-per-client": true, "max-requests-per-second-per-route": true,
-	"max-memory-bytes": true, "max-memory-percent": true, "max-requests": true, "max-connections-per-ip": true,
+	"max-memory-bytes": true, "max-memory-percent": true, "max-connections-per-ip": true,
 	"high-cardinality": true, "timestamps": true,
 }
 
@@ -69,14 +69,8 @@ func pendingSettings(c *config.Config) (list []string) {
 }
 
 func pendingUpstream(u *config.Upstream, say sayer) {
-	if u.LoadBalancing != "round_robin" && u.LoadBalancing != "weighted" {
-		say(u.Pos, "upstream %q: load-balancing %q is not in this build: targets take turns by weight", u.ID, u.LoadBalancing)
-	}
-	if u.HealthCheck != nil {
-		say(u.Pos, "upstream %q: health-check is not in this build: every target counts as healthy", u.ID)
-	}
-	if u.CircuitBreaker.Written {
-		say(u.Pos, "upstream %q: circuit-breaker is not in this build", u.ID)
+	if u.Sticky != nil {
+		say(u.Pos, "upstream %q: the sticky cookie is not in this build: its fallback %q is used", u.ID, u.Sticky.Fallback)
 	}
 }
 
@@ -86,8 +80,6 @@ func pendingRoute(r *config.Route, say sayer) {
 		what    string
 	}{
 		{r.StaticFiles != nil, "static-files is not in this build: requests get 503"},
-		{r.Retry != nil, "retry-policy is not in this build: only failed connections are tried elsewhere"},
-		{r.CircuitBreaker != nil, "circuit-breaker is not in this build"},
 		{r.Policies.RateLimit != nil, "rate-limit is not in this build: nothing is limited"},
 		{r.Policies.BufferRequests, "buffer-requests is not in this build: bodies are streamed"},
 		{r.Policies.BufferResponses, "buffer-responses is not in this build: bodies are streamed"},

@@ -39,6 +39,8 @@ type Options struct {
 	// Verbose lowers to debug.
 	Log     *slog.Logger
 	Verbose bool
+	// Resolver looks up the names of targets; nil: net.DefaultResolver.
+	Resolver *net.Resolver
 }
 
 // Proxy is one running Sentinel. New makes it, Run serves; its other methods may be called from any
@@ -49,6 +51,7 @@ type Proxy struct {
 	metrics  *telemetry.Metrics
 	unrouted *telemetry.RouteMetrics
 	logs     *logs
+	events   *events
 	ids      *telemetry.IDs
 	instance string
 	began    time.Time
@@ -96,6 +99,8 @@ func (p *Proxy) build(cfg *config.Config) error {
 	if p.logs, err = p.openLogs(&cfg.Observability.Logging); err != nil {
 		return err
 	}
+	p.events = newEvents(p.metrics.LogDropped("event"))
+	go p.events.run(p.logEvent)
 	snap, err := p.buildSnapshot(cfg, 1)
 	if err != nil {
 		return err
@@ -210,6 +215,9 @@ func (p *Proxy) Run(ctx context.Context) {
 		runtime.GOMAXPROCS(n)
 	}
 	go p.sweeper.run(p.finished)
+	for _, pool := range p.snapshot.Load().pools {
+		pool.Start()
+	}
 	for _, l := range p.listeners {
 		p.acceptors.Go(l.accept)
 		p.log.Info("listening", "listener", l.id, "address", l.nl.Addr().String(), "tls", l.tls != nil)
@@ -288,6 +296,9 @@ func (p *Proxy) release() {
 		for _, pool := range s.pools {
 			pool.Close()
 		}
+	}
+	if p.events != nil {
+		p.events.close()
 	}
 	if p.demo != nil {
 		p.demo.close()

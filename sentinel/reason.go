@@ -53,6 +53,7 @@ const (
 	shuttingDown
 	agentUnavailable
 	noHealthyTarget
+	breakerOpen
 	upstreamBusy
 	upstreamRefused
 	upstreamUnreachable
@@ -64,6 +65,8 @@ const (
 	upstreamWriteTimeout
 	upstreamReset
 	upstreamClosed
+	upstreamStale
+	upstreamStatus
 	upstreamBadResponse
 	upstreamTruncated
 	tunnelIdle
@@ -86,9 +89,12 @@ type Retry string
 
 // The retry rules. None applies once response bytes reached the client.
 const (
-	RetryNo         Retry = "no"
-	RetryUnsent     Retry = "unsent"     // nothing was sent: another target may be tried
-	RetryReusedOnly Retry = "reusedonly" // the connection was a reused one and the method is idempotent: once
+	RetryNo     Retry = "no"
+	RetryUnsent Retry = "unsent" // nothing was sent: another target may be tried
+	RetryStale  Retry = "stale"  // a reused connection had died: once more on a new one, if the method is idempotent
+	RetrySent   Retry = "sent"   // by a retry-policy with connection_error, if the method is idempotent
+	RetryLate   Retry = "late"   // by a retry-policy with timeout, if the method is idempotent
+	RetryStatus Retry = "status" // by a retry-policy that lists the status, if the method is idempotent
 )
 
 var reasonTable = [reasons]ReasonInfo{
@@ -122,18 +128,21 @@ var reasonTable = [reasons]ReasonInfo{
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
 	agentUnavailable:       {"agent_unavailable", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "An agent of the route cannot be asked and its failure mode is closed."},
-	noHealthyTarget:        {"no_healthy_target", FromUpstream, 503, "NO_HEALTHY_UPSTREAM", RetryNo, "No target of the upstream may be used."},
-	upstreamBusy:           {"upstream_busy", FromUpstream, 503, "SERVICE_UNAVAILABLE", RetryUnsent, "Every connection to the target is in use (connection-pool max-connections)."},
+	noHealthyTarget:        {"no_healthy_target", FromUpstream, 503, "NO_HEALTHY_UPSTREAM", RetryNo, "Every target of the upstream is unhealthy or has weight 0."},
+	breakerOpen:            {"breaker_open", FromUpstream, 503, "CIRCUIT_BREAKER_OPEN", RetryNo, "The circuit breaker of the route, or of every healthy target, is open after repeated failures."},
+	upstreamBusy:           {"upstream_busy", FromUpstream, 503, "SERVICE_UNAVAILABLE", RetryNo, "Every target has max-connections or max-requests in flight, and max-pending requests wait already or connect-secs were waited."},
 	upstreamRefused:        {"upstream_refused", FromUpstream, 502, "BAD_GATEWAY", RetryUnsent, "The target refused the connection: nothing listens there."},
 	upstreamUnreachable:    {"upstream_unreachable", FromUpstream, 502, "BAD_GATEWAY", RetryUnsent, "The target cannot be reached: routing, firewall or local descriptors."},
 	upstreamDNS:            {"upstream_dns", FromUpstream, 502, "BAD_GATEWAY", RetryUnsent, "The target's name does not resolve."},
 	upstreamTLS:            {"upstream_tls", FromUpstream, 502, "BAD_GATEWAY", RetryUnsent, "The TLS handshake with the target failed: certificate, name or version."},
 	upstreamConnectTimeout: {"upstream_connect_timeout", FromUpstream, 504, "GATEWAY_TIMEOUT", RetryUnsent, "The target did not accept the connection within connect-secs."},
-	upstreamTimeout:        {"upstream_timeout", FromUpstream, 504, "GATEWAY_TIMEOUT", RetryNo, "No response head within request-secs or the route's timeout-secs."},
+	upstreamTimeout:        {"upstream_timeout", FromUpstream, 504, "GATEWAY_TIMEOUT", RetryLate, "No response head within request-secs or the route's timeout-secs."},
 	upstreamReadTimeout:    {"upstream_read_timeout", FromUpstream, 504, "GATEWAY_TIMEOUT", RetryNo, "The target was silent for read-secs."},
 	upstreamWriteTimeout:   {"upstream_write_timeout", FromUpstream, 504, "GATEWAY_TIMEOUT", RetryNo, "The target did not take request bytes for write-secs."},
-	upstreamReset:          {"upstream_reset", FromUpstream, 502, "BAD_GATEWAY", RetryReusedOnly, "The target reset the connection before a response head."},
-	upstreamClosed:         {"upstream_closed", FromUpstream, 502, "BAD_GATEWAY", RetryReusedOnly, "The target closed the connection before a response head."},
+	upstreamReset:          {"upstream_reset", FromUpstream, 502, "BAD_GATEWAY", RetrySent, "The target reset the connection before a response head."},
+	upstreamClosed:         {"upstream_closed", FromUpstream, 502, "BAD_GATEWAY", RetrySent, "The target closed the connection before a response head."},
+	upstreamStale:          {"upstream_stale", FromUpstream, 502, "BAD_GATEWAY", RetryStale, "An idle connection died as the request was sent: keep idle-timeout-secs below the target's own keep-alive time."},
+	upstreamStatus:         {"upstream_status", FromUpstream, 502, "BAD_GATEWAY", RetryStatus, "The target answered 500 or above, or a status of retryable-status-codes: the word of that attempt in metrics and breaker events. As an answer of ours: the attempt that was to replace it found no target."},
 	upstreamBadResponse:    {"upstream_bad_response", FromUpstream, 502, "BAD_GATEWAY", RetryNo, "The target answered something that is no valid HTTP/1.1 response to the request."},
 	upstreamTruncated:      {"upstream_truncated", FromUpstream, 502, "BAD_GATEWAY", RetryNo, "The target ended or broke off a response body: the client's copy was cut too."},
 	tunnelIdle:             {"tunnel_idle", FromPolicy, 0, "", RetryNo, "An upgraded connection was silent for the route's timeout-secs."},

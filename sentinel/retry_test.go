@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -16,54 +17,120 @@ import (
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
 
-// retryable is an exchange whose one attempt, on a reused connection, failed before anything came back.
-func retryable() *exchange {
-	x := &exchange{attempts: 1, reused: true, whole: true}
+// retryable is an exchange whose one attempt, on a reused connection, failed before anything came back, on
+// a route whose policy allows everything.
+func retryable(t *testing.T) *exchange {
+	t.Helper()
+	pool, err := upstream.New(upstream.Options{RetryBudget: upstream.Budget{MinRetries: 100}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := bindRetries(&config.RetryPolicy{
+		MaxAttempts: 3, Timeout: time.Hour, StatusCodes: []int{503}, ConnectionError: true, OnTimeout: true,
+	}, 0)
+	x := &exchange{attempts: 1, whole: true, tried: time.Now(), route: &boundRoute{retries: rules, pool: pool}}
 	x.req.Method = []byte("GET")
+	x.resp.Status = 503
 	return x
 }
+
+// allRetries are the rules that a policy can switch on.
+var allRetries = []Retry{RetryUnsent, RetryStale, RetrySent, RetryLate, RetryStatus}
 
 // TestMayRetry takes an exchange that may be retried and spoils one condition after the other.
 func TestMayRetry(t *testing.T) {
 	t.Parallel()
+	all, unsent := allRetries, []Retry{RetryUnsent}
 	for _, test := range []struct {
 		name   string
 		change func(*exchange)
-		unsent bool // after a failure before anything was sent
-		stale  bool // after the death of the connection
+		want   []Retry
 	}{
-		{"as it is", func(*exchange) {}, true, true},
-		{"the last attempt but one", func(x *exchange) { x.attempts = maxAttempts - 1 }, true, true},
-		{"the last attempt", func(x *exchange) { x.attempts = maxAttempts }, false, false},
-		{"an answer has begun", func(x *exchange) { x.status = 200 }, false, false},
-		{"a new connection", func(x *exchange) { x.reused = false }, true, false},
-		{"a byte came back", func(x *exchange) { x.trip.Received = true }, true, false},
-		{"the body went out in pieces", func(x *exchange) { x.whole = false }, true, false},
-		{"POST", func(x *exchange) { x.req.Method = []byte("POST") }, true, false},
-		{"PATCH", func(x *exchange) { x.req.Method = []byte("PATCH") }, true, false},
-		{"an unknown method", func(x *exchange) { x.req.Method = []byte("get") }, true, false},
-		{"PUT", func(x *exchange) { x.req.Method = []byte("PUT") }, true, true},
-		{"DELETE", func(x *exchange) { x.req.Method = []byte("DELETE") }, true, true},
-		{"HEAD", func(x *exchange) { x.req.Method = []byte("HEAD") }, true, true},
-		{"OPTIONS", func(x *exchange) { x.req.Method = []byte("OPTIONS") }, true, true},
+		{"as it is", func(*exchange) {}, all},
+		{"the last attempt but one", func(x *exchange) { x.attempts = 2 }, all},
+		{"the last attempt", func(x *exchange) { x.attempts = 3 }, nil},
+		{"an answer has begun", func(x *exchange) { x.status = 200 }, nil},
+		{"an interim answer has gone out", func(x *exchange) { x.hinted = true }, nil},
+		{"too late", func(x *exchange) { x.tried = x.tried.Add(-time.Hour) }, nil},
+		{"too late after the pause", func(x *exchange) { x.route.retries.backoff = [2]time.Duration{time.Hour, time.Hour} }, nil},
+		{"another status", func(x *exchange) { x.resp.Status = 500 }, []Retry{RetryUnsent, RetryStale, RetrySent, RetryLate}},
+		{"no budget", func(x *exchange) { x.route.pool, _ = upstream.New(upstream.Options{}) }, []Retry{RetryUnsent, RetryStale}},
+		{"no policy", func(x *exchange) { x.route.retries = &noPolicy }, []Retry{RetryUnsent, RetryStale}},
+		{"the body went out in pieces", func(x *exchange) { x.whole = false }, unsent},
+		{"POST", func(x *exchange) { x.req.Method = []byte("POST") }, unsent},
+		{"PATCH", func(x *exchange) { x.req.Method = []byte("PATCH") }, unsent},
+		{"an unknown method", func(x *exchange) { x.req.Method = []byte("get") }, unsent},
+		{"PUT", func(x *exchange) { x.req.Method = []byte("PUT") }, all},
+		{"DELETE", func(x *exchange) { x.req.Method = []byte("DELETE") }, all},
+		{"HEAD", func(x *exchange) { x.req.Method = []byte("HEAD") }, all},
+		{"OPTIONS", func(x *exchange) { x.req.Method = []byte("OPTIONS") }, all},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			x := retryable()
+			x := retryable(t)
 			test.change(x)
 			for r := none + 1; r < reasons; r++ {
-				want := false
-				switch reasonTable[r].Retry {
-				case RetryUnsent:
-					want = test.unsent
-				case RetryReusedOnly:
-					want = test.stale
-				}
+				want := slices.Contains(test.want, reasonTable[r].Retry)
 				if got := x.mayRetry(r); got != want {
 					t.Errorf("%s: %t, want %t", r, got, want)
 				}
 			}
 		})
+	}
+}
+
+// TestRetryRules shows what each setting of a policy allows.
+func TestRetryRules(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		policy config.RetryPolicy
+		status int
+		want   []Retry
+	}{
+		{"connection errors", config.RetryPolicy{ConnectionError: true}, 503, []Retry{RetryUnsent, RetryStale, RetrySent}},
+		{"timeouts", config.RetryPolicy{OnTimeout: true}, 503, []Retry{RetryStale, RetryLate}},
+		{"any 5xx", config.RetryPolicy{On5xx: true}, 599, []Retry{RetryStale, RetryStatus}},
+		{"any 5xx, but this is none", config.RetryPolicy{On5xx: true}, 499, []Retry{RetryStale}},
+		{"a listed status", config.RetryPolicy{StatusCodes: []int{429}}, 429, []Retry{RetryStale, RetryStatus}},
+		{"nothing", config.RetryPolicy{}, 503, []Retry{RetryStale}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			x := retryable(t)
+			test.policy.MaxAttempts, test.policy.Timeout = 2, time.Hour
+			x.route.retries, x.resp.Status = bindRetries(&test.policy, 0), test.status
+			for _, rule := range allRetries {
+				r := Reason(slices.IndexFunc(reasonTable[:], func(info ReasonInfo) bool { return info.Retry == rule }))
+				if got := x.mayRetry(r); got != slices.Contains(test.want, rule) {
+					t.Errorf("%s: %t", rule, got)
+				}
+			}
+		})
+	}
+}
+
+// TestBackoff shows that the pauses double up to the most.
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		base, most time.Duration
+		want       []time.Duration // before the first repeat, the second...
+	}{
+		{100, 1000, []time.Duration{100, 200, 400, 800, 1000, 1000}},
+		{100, 10, []time.Duration{10, 10}},
+		{0, 1000, []time.Duration{0, 0}},
+		{1, 1 << 62, []time.Duration{1, 2, 4}},
+	} {
+		r := retryRules{backoff: [2]time.Duration{test.base, test.most}}
+		for i, want := range test.want {
+			if got := r.delay(i + 1); got != want {
+				t.Errorf("base %d, at most %d: %d before repeat %d, want %d", test.base, test.most, got, i+1, want)
+			}
+		}
+		if got := r.delay(100); got > test.most {
+			t.Errorf("base %d, at most %d: %d before repeat 100", test.base, test.most, got)
+		}
 	}
 }
 

@@ -31,16 +31,19 @@ const (
 var arrows = map[string][]string{
 	"sentinel/cmd/sentinel": {"sentinel"},
 	"sentinel": {
-		"sentinel/internal/config", "sentinel/internal/route", "sentinel/internal/telemetry",
-		"sentinel/internal/upstream", "sentinel/internal/wire",
+		"sentinel/internal/breaker", "sentinel/internal/config", "sentinel/internal/health", "sentinel/internal/route",
+		"sentinel/internal/telemetry", "sentinel/internal/upstream", "sentinel/internal/wire",
 	},
-	"sentinel/internal/balance":   {},
-	"sentinel/internal/breaker":   {},
-	"sentinel/internal/config":    {"sentinel/internal/wire"},
-	"sentinel/internal/health":    {},
-	"sentinel/internal/limit":     {},
-	"sentinel/internal/route":     {"sentinel/internal/wire"},
-	"sentinel/internal/upstream":  {"sentinel/internal/wire"},
+	"sentinel/internal/balance": {},
+	"sentinel/internal/breaker": {},
+	"sentinel/internal/config":  {"sentinel/internal/wire"},
+	"sentinel/internal/health":  {},
+	"sentinel/internal/limit":   {},
+	"sentinel/internal/route":   {"sentinel/internal/wire"},
+	"sentinel/internal/upstream": {
+		"sentinel/internal/balance", "sentinel/internal/breaker", "sentinel/internal/health", "sentinel/internal/limit",
+		"sentinel/internal/wire",
+	},
 	"sentinel/internal/telemetry": {},
 	"sentinel/internal/wire":      {},
 }

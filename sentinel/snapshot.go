@@ -1,12 +1,10 @@
 package sentinel
 
 import (
-	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/route"
@@ -59,6 +57,8 @@ type boundRoute struct {
 	readLimit     tick
 	writeLimit    tick
 	tunnelLimit   tick
+	retries       *retryRules
+	breaker       *routeBreaker // nil: none
 	websocket     bool
 	agentsRefuse  bool // an agent cannot be asked, and its failure mode is closed
 	errorFormat   string
@@ -77,11 +77,10 @@ func (p *Proxy) buildSnapshot(cfg *config.Config, generation uint64) (*snapshot,
 	s.maxHead = s.heads.MaxHead()
 	pools := map[string]*upstream.Pool{}
 	for i := range cfg.Upstreams {
-		pool, err := buildPool(&cfg.Upstreams[i])
+		pool, err := p.buildPool(&cfg.Upstreams[i])
 		if err != nil {
 			return nil, err
 		}
-		p.metrics.Upstream(pool.ID).SetStats(func() telemetry.UpstreamStats { return poolStats(pool) })
 		pools[pool.ID] = pool
 		s.pools = append(s.pools, pool)
 	}
@@ -140,53 +139,6 @@ func conditions(list []config.Condition) (out []route.Condition) {
 	return out
 }
 
-func buildPool(u *config.Upstream) (*upstream.Pool, error) {
-	o := upstream.Options{
-		ID: u.ID, MaxConnections: u.Pool.MaxConnections, MaxIdle: u.Pool.MaxIdle, IdleTimeout: u.Pool.IdleTimeout,
-		MaxLifetime: u.Pool.MaxLifetime, Connect: u.Timeouts.Connect,
-	}
-	for _, t := range u.Targets {
-		o.Targets = append(o.Targets, upstream.TargetOptions{Address: t.Address, Weight: t.Weight})
-	}
-	var err error
-	if u.TLS != nil {
-		if o.TLS, err = clientTLS(u.TLS); err != nil {
-			return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
-		}
-	}
-	return upstream.NewPool(o), nil
-}
-
-func poolStats(p *upstream.Pool) telemetry.UpstreamStats {
-	s := telemetry.UpstreamStats{PoolSize: p.Open(), PoolIdle: p.Idle()}
-	for _, t := range p.Targets() {
-		s.Targets = append(s.Targets, telemetry.TargetStats{Address: t.Address, Healthy: true})
-	}
-	return s
-}
-
-func clientTLS(t *config.UpstreamTLS) (*tls.Config, error) {
-	c := &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: t.SNI, NextProtos: []string{"http/1.1"},
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // G402: off unless written; lint warns
-	}
-	if t.CACert != "" {
-		pool, err := loadPool(t.CACert)
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = pool
-	}
-	if t.ClientCert != "" {
-		pair, err := loadPair(t.ClientCert, t.ClientKey)
-		if err != nil {
-			return nil, err
-		}
-		c.Certificates = []tls.Certificate{*pair}
-	}
-	return c, nil
-}
-
 // bind makes a route ready to serve.
 func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upstream.Pool) (*boundRoute, error) {
 	r := &boundRoute{
@@ -208,6 +160,8 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 		stats := p.metrics.Upstream(c.Upstream)
 		r.attempts, r.acquired = stats.Route(c.ID), &stats.PoolAcquired
 		r.bindTimeouts(cfg, c)
+		r.retries = bindRetries(c.Retry, cfg.Limits.MaxBodyBuffer)
+		r.breaker = p.bindBreaker(c, r.attempts)
 	}
 	return r, r.bindErrorPages(c.ErrorPages)
 }
@@ -291,11 +245,4 @@ func (r *boundRoute) bindErrorPages(c *config.ErrorPages) error {
 		r.errorPages[status] = page
 	}
 	return nil
-}
-
-// sweep looks after the idle connections of every pool.
-func (s *snapshot) sweep(now time.Time) {
-	for _, pool := range s.pools {
-		pool.Sweep(now)
-	}
 }

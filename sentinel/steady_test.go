@@ -77,6 +77,24 @@ observability {
 }
 `
 
+// guardedConfig has everything on that looks after an upstream. Its probes, which allocate, are an hour
+// apart.
+const guardedConfig = `
+system { }
+listeners { listener "main" { address "127.0.0.1:0" } }
+routes { route "all" { matches { path-prefix "/" }; upstream "o"; retry-policy { }; circuit-breaker { } } }
+upstreams { upstream "o" {
+    target "ORIGIN" { max-requests 50 }
+    load-balancing "least_connections"
+    health-check { type "tcp"; interval-secs 3600 }
+    circuit-breaker { }
+} }
+observability {
+    logging { access-log { file "/dev/null" } }
+    metrics { address "127.0.0.1:0" }
+}
+`
+
 const (
 	steadyRequest = "GET /some/path?x=1 HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
 	steadyAnswer  = "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 20:32:10 GMT\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -121,6 +139,7 @@ func (k *caller) call(request []byte) error {
 func BenchmarkExchange(b *testing.B) {
 	for _, bench := range []struct{ name, config string }{
 		{"log and metrics", steadyConfig},
+		{"guarded", guardedConfig},
 		{"no log", strings.Replace(steadyConfig, `logging { access-log { file "/dev/null" } }`, "", 1)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

@@ -18,7 +18,7 @@ func (x *exchange) startUpload(u *upstream.Conn) Reason {
 		return r
 	}
 	if err != nil {
-		return upstreamReset
+		return x.died(upstreamReset)
 	}
 	if x.req.Continue && x.empty() {
 		// A gateway stands for the origin here: it asks for the body once it has somebody to give it to

@@ -63,5 +63,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func allMutants() []mutant {
-	return slices.Concat(headMutants, bodyMutants, pathMutants, routeMutants, editMutants, requestMutants, responseMutants)
+	return slices.Concat(headMutants, bodyMutants, pathMutants, routeMutants, editMutants, requestMutants, responseMutants,
+		upstreamMutants)
 }

@@ -10,12 +10,15 @@ import (
 // Lint returns what works in a loaded configuration and is still not good practice, each as a Warning,
 // in the order of the configuration. What Load warns of is not repeated.
 func Lint(c *Config) []Problem {
-	l := linter{c: c, agents: map[string]*Agent{}, filters: map[string]*Filter{}}
+	l := linter{c: c, agents: map[string]*Agent{}, filters: map[string]*Filter{}, upstreams: map[string]*Upstream{}}
 	for i := range c.Agents {
 		l.agents[c.Agents[i].ID] = &c.Agents[i]
 	}
 	for i := range c.Filters {
 		l.filters[c.Filters[i].ID] = &c.Filters[i]
+	}
+	for i := range c.Upstreams {
+		l.upstreams[c.Upstreams[i].ID] = &c.Upstreams[i]
 	}
 	l.listeners()
 	for i := range c.Routes {
@@ -32,10 +35,11 @@ func Lint(c *Config) []Problem {
 }
 
 type linter struct {
-	c        *Config
-	agents   map[string]*Agent
-	filters  map[string]*Filter
-	problems []Problem
+	c         *Config
+	agents    map[string]*Agent
+	filters   map[string]*Filter
+	upstreams map[string]*Upstream
+	problems  []Problem
 }
 
 // warn adds one finding: what, and what would be better.
@@ -97,6 +101,10 @@ func (l *linter) forwarding(t *Route, path string) {
 	}
 	if len(t.Matches.Methods) > 0 && !slices.ContainsFunc(t.Matches.Methods, isIdempotent) {
 		l.warn(t.Pos, path+".retry-policy", "no method of the route is idempotent", "only failed connections are retried: nothing makes a POST safe to send twice")
+	}
+	if n := l.upstreams[t.Upstream].addresses(); 0 < n && n < p.MaxAttempts {
+		l.warn(t.Pos, path+".retry-policy", fmt.Sprintf("max-attempts %d is more than the targets of upstream %q that get requests: %d", p.MaxAttempts, t.Upstream, n),
+			"the last attempts go to a target that has just failed")
 	}
 }
 
@@ -163,11 +171,27 @@ func (l *linter) upstream(u *Upstream) {
 	case u.HealthCheck == nil && len(u.Targets) == 1:
 		l.warn(u.Pos, path, "a single target without a health check", "nobody notices when it is down; add health-check { … }")
 	case u.HealthCheck == nil:
-		l.warn(u.Pos, path, "no health check", "add health-check { … }")
+		l.warn(u.Pos, path, "no health check", "only failing requests show that a target is down; add health-check { … }")
+	case u.addresses() == 1:
+		l.warn(u.Pos, path, "a single target", "nothing takes over when it is down; add another target")
 	}
 	if u.TLS != nil && u.TLS.InsecureSkipVerify {
 		l.warn(u.TLS.Pos, path+".tls", "insecure-skip-verify: anyone on the way can pose as the upstream", "add ca-cert with the authority that signs its certificate")
 	}
+}
+
+// addresses counts the targets that get requests. It is 0, unknown, when one of them is a name: that may
+// stand for many.
+func (u *Upstream) addresses() (n int) {
+	for _, t := range u.Targets {
+		if _, err := netip.ParseAddrPort(t.Address); err != nil {
+			return 0
+		}
+		if t.Weight > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *linter) agent(a *Agent) {

@@ -30,6 +30,7 @@ routes {
 upstreams {
   upstream "u" {
     target "127.0.0.1:9000"
+    target "127.0.0.1:9001"
     health-check { type "tcp" }
   }
 }
@@ -54,8 +55,8 @@ func TestLint(t *testing.T) {
 		{name: "no retry", old: "    retry-policy { max-attempts 2 }\n", want: []string{`10:3: routes.route "api": no retry policy`}},
 		{name: "no timeout", old: "      timeout-secs 10\n", want: []string{"no timeout of its own"}},
 		{name: "one attempt", old: "max-attempts 2", new: "max-attempts 1", want: []string{"max-attempts 1 never retries"}},
-		{name: "backoff", old: "max-attempts 2", new: "backoff-base-ms 500; backoff-max-ms 100", want: []string{"backoff-base-ms 500 is above backoff-max-ms 100"}},
-		{name: "retry budget", old: "max-attempts 2", new: "timeout-ms 5000", want: []string{"timeout-ms 5000 ends before one attempt may (timeout-secs 10)"}},
+		{name: "backoff", old: "max-attempts 2", new: "max-attempts 2; backoff-base-ms 500; backoff-max-ms 100", want: []string{"backoff-base-ms 500 is above backoff-max-ms 100"}},
+		{name: "retry budget", old: "max-attempts 2", new: "max-attempts 2; timeout-ms 5000", want: []string{"timeout-ms 5000 ends before one attempt may (timeout-secs 10)"}},
 		{name: "only POST", old: `path-prefix "/api"`, new: `path-prefix "/api"; method "POST" "PATCH"`, want: []string{"no method of the route is idempotent"}},
 		{name: "no HSTS", old: `"Strict-Transport-Security"`, new: `"X-Other"`, want: []string{"without a Strict-Transport-Security header"}},
 		{name: "HSTS by filter", old: `filters "guard"`, new: `filters "guard" "hsts"`, want: nil},
@@ -63,8 +64,23 @@ func TestLint(t *testing.T) {
 		{name: "waf fails open", old: `failure-mode "closed"`, new: `failure-mode "open"`, want: []string{`requests pass when agent "w" of type waf fails`}},
 		{name: "filter fails open", old: `agent "w" }`, new: `agent "w"; failure-mode "open" }`, want: []string{"disagree on failure-mode; open holds", "requests pass when agent"}},
 		{name: "custom agent fails open", old: `failure-mode "closed"`, new: `failure-mode "open"`, want: nil},
-		{name: "no health check", old: `    health-check { type "tcp" }`, want: []string{"a single target without a health check"}},
-		{name: "two targets", old: `health-check { type "tcp" }`, new: `target "127.0.0.1:9001"`, want: []string{`upstream "u": no health check`}},
+		{name: "no health check", old: `    health-check { type "tcp" }`, want: []string{`upstream "u": no health check`}},
+		{name: "many attempts", old: "max-attempts 2", new: "max-attempts 3", want: []string{`max-attempts 3 is more than the targets of upstream "u" that get requests: 2`}},
+		{name: "default attempts", old: "max-attempts 2", want: []string{`max-attempts 3 is more than`}},
+		{
+			name: "one target", old: `    target "127.0.0.1:9001"` + "\n",
+			want: []string{"max-attempts 2 is more than", `23:3: upstreams.upstream "u": a single target; nothing takes over`},
+		},
+		{
+			name: "one target is drained", old: `"127.0.0.1:9001"`, new: `"127.0.0.1:9001" weight=0`,
+			want: []string{"max-attempts 2 is more than", "a single target;"},
+		},
+		{
+			name: "one target without a check", old: "    target \"127.0.0.1:9001\"\n    health-check { type \"tcp\" }",
+			want: []string{"max-attempts 2 is more than", "a single target without a health check"},
+		},
+		{name: "one name", old: "target \"127.0.0.1:9000\"\n    target \"127.0.0.1:9001\"", new: `target "backend.internal:9000"`},
+		{name: "a name and an address", old: `"127.0.0.1:9001"`, new: `"backend.internal:9001" weight=0`},
 		{name: "skip verify", old: `health-check { type "tcp" }`, new: `health-check { }; tls { insecure-skip-verify #true }`, want: []string{"insecure-skip-verify"}},
 		{name: "agent tls", old: `unix-socket "/run/w.sock"`, new: `grpc "https://a.example:1" { tls-insecure }`, want: []string{"tls-insecure"}},
 		{name: "agent in the clear", old: `unix-socket "/run/w.sock"`, new: `grpc "a.example:1"`, want: []string{"requests go to a.example:1 in the clear"}},

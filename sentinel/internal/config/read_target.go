@@ -60,7 +60,7 @@ func (b *block) checkTargets(list []Target) {
 		first[t.Address] = t.Pos
 	}
 	if total == 0 && len(list) > 0 {
-		b.warn("", "every target has weight 0", "no request can be sent")
+		b.warn("", "every target is drained: its weight is 0", "all requests get 503")
 	}
 }
 

@@ -15,11 +15,12 @@ func (r *reader) upstream(n *node, limits *Limits) Upstream {
 		Targets: b.targets(),
 	}
 	b.loadBalancing(&u)
-	if c, ok := b.block("health-check"); ok {
-		u.HealthCheck = r.healthCheck(c)
-	}
+	b.healthAndRamp(&u)
 	c, _ := b.block("circuit-breaker")
 	u.CircuitBreaker = r.circuitBreaker(c)
+	c, _ = b.block("retry-budget")
+	u.RetryBudget = r.retryBudget(c)
+	u.DNSRefresh = b.seconds("dns-refresh-secs", 30, secondsMax)
 	c, _ = b.block("connection-pool")
 	u.Pool = r.connectionPool(c, limits)
 	c, _ = b.block("timeouts")
@@ -35,11 +36,11 @@ func (r *reader) upstream(n *node, limits *Limits) Upstream {
 }
 
 var algorithms = oneOf(
-	"round_robin roundrobin", "weighted weighted_round_robin", "least_connections leastconnections least_conn",
-	"random", "ip_hash iphash", "consistent_hash consistenthash", "power_of_two_choices p2c", "adaptive",
-	"sticky sticky_session",
-).ignoring("maglev", "peak_ewma", "weighted_least_connections", "deterministic_subset", "locality_aware",
-	"least_tokens_queued")
+	"round_robin roundrobin", "weighted weighted_round_robin",
+	"least_connections leastconnections least_conn weighted_least_connections",
+	"random", "ip_hash iphash", "consistent_hash consistenthash", "maglev", "power_of_two_choices p2c",
+	"adaptive peak_ewma", "sticky sticky_session",
+).ignoring("deterministic_subset", "locality_aware", "least_tokens_queued")
 
 // loadBalancing reads `load-balancing "name"`, with a block for "sticky", or a block that names the
 // algorithm.
@@ -124,6 +125,7 @@ func parseTTL(s string) (seconds int64, ok bool) {
 // connectionPool reads an upstream's `connection-pool`.
 func (r *reader) connectionPool(b *block, limits *Limits) ConnectionPool {
 	p := ConnectionPool{MaxConnections: b.integer("max-connections", 100, positive)}
+	p.MaxPending = b.integer("max-pending", p.MaxConnections, orZero)
 	p.MaxIdle = b.integer("max-idle", min(p.MaxConnections, limits.MaxIdlePerUpstream), orZero)
 	if p.MaxIdle > p.MaxConnections {
 		b.warn("max-idle", fmt.Sprintf("%d idle connections of at most %d", p.MaxIdle, p.MaxConnections), "expected at most max-connections")

@@ -18,6 +18,10 @@ func TestSettings(t *testing.T) {
 	text := withSystem("max-connections 5") + `limits { max-memory-percent 75.5; max-body-size 9 }
 filter "x" { type "cors"; allowed-origins "https://a.example" "https://b.example" }
 observability { logging { access-log { file "-\"quoted\"" } } }
+upstream "v" { target "127.0.0.1:9001"
+retry-budget percent=5
+health-check { recovery-ramp-secs 3 }
+}
 `
 	c, problems := Parse("s.kdl", []byte(text), Options{Settings: true, LookupEnv: lookupIn(map[string]string{"SENTINEL_WORKERS": "3"})})
 	if c == nil {
@@ -47,6 +51,14 @@ observability { logging { access-log { file "-\"quoted\"" } } }
 		{`routes.route "api".priority`, "50", "default"},
 		{`upstreams.upstream "u".load-balancing`, `"round_robin"`, "default"},
 		{`upstreams.upstream "u".target "127.0.0.1:9000".weight`, "1", "default"},
+		{`upstreams.upstream "u".retry-budget.percent`, "20", "default"},
+		{`upstreams.upstream "u".retry-budget.min-retries`, "10", "default"},
+		{`upstreams.upstream "u".connection-pool.max-pending`, "100", "default"},
+		{`upstreams.upstream "u".dns-refresh-secs`, "30", "default"},
+		{`upstreams.upstream "u".recovery-ramp-secs`, "10", "default"},
+		{`upstreams.upstream "v".retry-budget.percent`, "5", "s.kdl:11"},
+		{`upstreams.upstream "v".recovery-ramp-secs`, "3", "default"},
+		{`upstreams.upstream "v".health-check.recovery-ramp-secs`, "3", "s.kdl:12"},
 		{`filters.filter "x".allowed-origins`, `"https://a.example" "https://b.example"`, "s.kdl:8"},
 		{"observability.logging.access-log.file", `"-\"quoted\""`, "s.kdl:9"},
 		{"observability.logging.error-log", "#false", "default"},

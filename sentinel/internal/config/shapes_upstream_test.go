@@ -32,7 +32,7 @@ func TestTargetShapes(t *testing.T) {
 		{name: "drained", text: withUpstream(`target "10.0.0.1:80" weight=0; target "10.0.0.2:80"`), want: []target{{"10.0.0.1:80", 0, 0}, {"10.0.0.2:80", 1, 0}}},
 		{
 			name: "all drained", text: withUpstream(`target "10.0.0.1:80" weight=0`), want: []target{{"10.0.0.1:80", 0, 0}},
-			warnings: []string{"every target has weight 0"},
+			warnings: []string{"every target is drained: its weight is 0; all requests get 503"},
 		},
 		{name: "run-on", text: withUpstream(`target { address "10.0.0.1:80" weight 3 }`), want: one},
 	})
@@ -52,12 +52,13 @@ func TestLoadBalancingShapes(t *testing.T) {
 		{name: "absent", text: withUpstream(`target "10.0.0.1:80"`), want: "round_robin"},
 		{name: "block", text: algorithm(`{ algorithm "random" }`), want: "random"},
 		{name: "property", text: withUpstream("target \"10.0.0.1:80\"\nload-balancing algorithm=\"random\""), want: "random"},
-		{name: "later", text: algorithm(`"maglev"`), want: "round_robin", warnings: []string{`"maglev" is not supported in this build, ignored`}},
+		{name: "later", text: algorithm(`"locality_aware"`), want: "round_robin", warnings: []string{`"locality_aware" is not supported in this build, ignored`}},
 	}
 	for spelled, want := range map[string]string{
 		"round-robin": "round_robin", "RoundRobin": "round_robin", "weighted_round_robin": "weighted", "least-connections": "least_connections",
 		"least_conn": "least_connections", "ip-hash": "ip_hash", "iphash": "ip_hash", "consistenthash": "consistent_hash",
 		"p2c": "power_of_two_choices", "power-of-two-choices": "power_of_two_choices", "adaptive": "adaptive", "sticky_session": "sticky",
+		"maglev": "maglev", "peak-ewma": "adaptive", "weighted_least_connections": "least_connections",
 	} {
 		shapes = append(shapes, shape[string]{name: spelled, text: algorithm(`"` + spelled + `"`), want: want})
 	}
@@ -82,7 +83,7 @@ func TestHealthCheckShapes(t *testing.T) {
 	check := func(body string) string { return withUpstream("target \"10.0.0.1:80\"\nhealth-check " + body) }
 	base := HealthCheck{
 		Type: "http", Path: "/health", ExpectedStatus: []int{200}, Interval: 10 * time.Second, Timeout: 5 * time.Second,
-		HealthyThreshold: 2, UnhealthyThreshold: 3, RecoveryRamp: 20 * time.Second,
+		HealthyThreshold: 2, UnhealthyThreshold: 3,
 	}
 	with := func(change func(*HealthCheck)) *HealthCheck {
 		h := base
@@ -102,15 +103,41 @@ func TestHealthCheckShapes(t *testing.T) {
 		{name: "no type is tcp", text: check(`{ }`), want: tcp},
 		{name: "tcp", text: check(`{ type "TCP" }`), want: tcp},
 		{name: "grpc", text: check(`{ type "grpc" { service "s" } }`), want: with(func(h *HealthCheck) { h.Type, h.Path, h.ExpectedStatus, h.Service = "grpc", "", nil, "s" })},
-		{name: "ramp follows", text: check(`{ interval-secs 7; healthy-threshold 3 }`), want: with(func(h *HealthCheck) {
-			h.Type, h.Path, h.ExpectedStatus = "tcp", "", nil
-			h.Interval, h.HealthyThreshold, h.RecoveryRamp = 7*time.Second, 3, 21*time.Second
-		})},
-		{name: "no ramp", text: check(`{ recovery-ramp-secs 0 }`), want: with(func(h *HealthCheck) { h.Type, h.Path, h.ExpectedStatus, h.RecoveryRamp = "tcp", "", nil, 0 })},
 		{name: "inference", text: check(`{ type "inference" }`), want: tcp, warnings: []string{`"inference" is not supported in this build`}},
 		{name: "slow probe", text: check(`{ type "tcp"; timeout-secs 20 }`), want: with(func(h *HealthCheck) {
 			h.Type, h.Path, h.ExpectedStatus, h.Timeout = "tcp", "", nil, 20*time.Second
 		}), warnings: []string{"longer than the interval"}},
+	})
+}
+
+func TestRampShapes(t *testing.T) {
+	upstream := func(body string) string { return withUpstream("target \"10.0.0.1:80\"\n" + body) }
+	checkShapes(t, func(c *Config) time.Duration { return c.Upstreams[0].RecoveryRamp }, []shape[time.Duration]{
+		{name: "absent", text: upstream(""), want: 10 * time.Second},
+		{name: "beside no check", text: upstream("recovery-ramp-secs 7"), want: 7 * time.Second},
+		{name: "follows the check", text: upstream("health-check { interval-secs 7; healthy-threshold 3 }"), want: 21 * time.Second},
+		{name: "in the check", text: upstream("health-check { recovery-ramp-secs 5 }"), want: 5 * time.Second},
+		{name: "beside the check", text: upstream("health-check { }\nrecovery-ramp-secs 5"), want: 5 * time.Second},
+		{name: "off in the check", text: upstream("health-check { recovery-ramp-secs 0 }")},
+		{name: "off", text: upstream("recovery-ramp-secs 0")},
+	})
+}
+
+func TestRetryBudgetShapes(t *testing.T) {
+	upstream := func(body string) string { return withUpstream("target \"10.0.0.1:80\"\n" + body) }
+	checkShapes(t, func(c *Config) RetryBudget { return c.Upstreams[0].RetryBudget }, []shape[RetryBudget]{
+		{name: "absent", text: upstream(""), want: RetryBudget{20, 10}},
+		{name: "block", text: upstream("retry-budget { percent 50; min-retries 0 }"), want: RetryBudget{50, 0}},
+		{name: "properties", text: upstream("retry-budget percent=0 min-retries=3"), want: RetryBudget{0, 3}},
+		{name: "half", text: upstream("retry-budget { percent 1000 }"), want: RetryBudget{1000, 10}},
+	})
+}
+
+func TestDNSRefreshShapes(t *testing.T) {
+	upstream := func(body string) string { return withUpstream("target \"b.internal:80\"\n" + body) }
+	checkShapes(t, func(c *Config) time.Duration { return c.Upstreams[0].DNSRefresh }, []shape[time.Duration]{
+		{name: "absent", text: upstream(""), want: 30 * time.Second},
+		{name: "written", text: upstream("dns-refresh-secs 5"), want: 5 * time.Second},
 	})
 }
 
@@ -120,7 +147,7 @@ func TestPoolAndTimeoutShapes(t *testing.T) {
 		timeouts UpstreamTimeouts
 	}
 	def := both{
-		ConnectionPool{100, 100, time.Minute, 0},
+		ConnectionPool{100, 100, 100, time.Minute, 0},
 		UpstreamTimeouts{10 * time.Second, time.Minute, 30 * time.Second, 30 * time.Second},
 	}
 	with := func(change func(*both)) both {
@@ -135,12 +162,13 @@ func TestPoolAndTimeoutShapes(t *testing.T) {
 	})
 	checkShapes(t, pick, []shape[both]{
 		{name: "absent", text: upstream(""), want: def},
-		{name: "idle follows", text: upstream(`connection-pool { max-connections 5 }`), want: with(func(b *both) { b.pool.MaxConnections, b.pool.MaxIdle = 5, 5 })},
+		{name: "idle follows", text: upstream(`connection-pool { max-connections 5 }`), want: with(func(b *both) { b.pool.MaxConnections, b.pool.MaxPending, b.pool.MaxIdle = 5, 5, 5 })},
+		{name: "nobody waits", text: upstream(`connection-pool { max-pending 0 }`), want: with(func(b *both) { b.pool.MaxPending = 0 })},
 		{name: "suffix", text: upstream(`connection-pool { idle-timeout-secs 5; max-lifetime-secs 9 }`), want: with(func(b *both) { b.pool.IdleTimeout, b.pool.MaxLifetime = 5*time.Second, 9*time.Second })},
 		{name: "no suffix", text: upstream(`connection-pool { idle-timeout 5; max-lifetime 9 }`), want: with(func(b *both) { b.pool.IdleTimeout, b.pool.MaxLifetime = 5*time.Second, 9*time.Second })},
 		{name: "no lifetime", text: upstream(`connection-pool { max-lifetime #null }`), want: def},
 		{
-			name: "too many idle", text: upstream(`connection-pool { max-connections 5; max-idle 6 }`), want: with(func(b *both) { b.pool.MaxConnections, b.pool.MaxIdle = 5, 5 }),
+			name: "too many idle", text: upstream(`connection-pool { max-connections 5; max-idle 6 }`), want: with(func(b *both) { b.pool.MaxConnections, b.pool.MaxPending, b.pool.MaxIdle = 5, 5, 5 }),
 			warnings: []string{"6 idle connections of at most 5"},
 		},
 		{name: "timeouts", text: upstream(`timeouts { connect-secs 1; request-secs 2; read-secs 3; write-secs 4 }`), want: quick},

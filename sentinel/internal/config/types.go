@@ -214,6 +214,9 @@ type Upstream struct {
 	Sticky         *Sticky
 	HealthCheck    *HealthCheck // nil: none
 	CircuitBreaker CircuitBreaker
+	RecoveryRamp   time.Duration // from recovery to the full share; 0: at once
+	RetryBudget    RetryBudget
+	DNSRefresh     time.Duration // between look-ups of the targets' names
 	Pool           ConnectionPool
 	Timeouts       UpstreamTimeouts
 	TLS            *UpstreamTLS // nil: plain text
@@ -249,12 +252,18 @@ type HealthCheck struct {
 	Interval, Timeout  time.Duration
 	HealthyThreshold   int
 	UnhealthyThreshold int
-	RecoveryRamp       time.Duration
+}
+
+// RetryBudget bounds how much of an upstream's traffic may be repeats of requests that were sent before.
+type RetryBudget struct {
+	Percent    int // of the requests of the last ten seconds
+	MinRetries int // always allowed in ten seconds
 }
 
 // ConnectionPool bounds the connections to each target of an upstream.
 type ConnectionPool struct {
 	MaxConnections int
+	MaxPending     int // requests of the upstream that may wait for one
 	MaxIdle        int
 	IdleTimeout    time.Duration
 	MaxLifetime    time.Duration // 0: no bound

@@ -16,6 +16,7 @@ const (
 	EventConfigChange         = "config_change"
 	EventCertReload           = "cert_reload"
 	EventCircuitBreakerChange = "circuit_breaker_change"
+	EventUpstreamHealthChange = "upstream_health_change"
 	EventAdminAction          = "admin_action"
 	EventCachePurge           = "cache_purge"
 )

@@ -37,13 +37,27 @@ var (
 	backendsDesc = describe("upstream_healthy_backends", "Healthy targets.", "upstream")
 	healthyDesc  = describe("upstream_target_healthy", "1 when the target is healthy, else 0.", "upstream", "target")
 	breakerDesc  = describe("circuit_breaker_state", "0 closed, 1 open, 2 half-open.", "component", "route")
+
+	pendingDesc     = describe("upstream_pending_requests", "Requests waiting for a connection.", "upstream")
+	unpendedDesc    = describe("upstream_pending_rejected_total", "Requests that found no place in that line, or waited in vain.", "upstream")
+	exhaustedDesc   = describe("upstream_retry_budget_exhausted_total", "Repeats that the retry budget did not allow.", "upstream")
+	panicDesc       = describe("upstream_panic", "1 while every usable target is ejected and ejections are ignored.", "upstream")
+	activeHereDesc  = describe("upstream_target_active_requests", "Requests in flight at the target.", "upstream", "target")
+	triedDesc       = describe("upstream_target_requests_total", "Attempts at the target.", "upstream", "target")
+	failedDesc      = describe("upstream_target_failures_total", "Attempts that failed there, statuses of 500 and above among them.", "upstream", "target")
+	ejectionsDesc   = describe("upstream_ejections_total", "Ejections of the target for its recent answers.", "upstream", "target")
+	rampDesc        = describe("upstream_target_ramp", "Part of its share that a target gets, below 1 while it comes back.", "upstream", "target")
+	healthTurnsDesc = describe("upstream_health_transitions_total", "Changes of a target's health.", "upstream", "target", "to")
+	turnsDesc       = describe("circuit_breaker_transitions_total", "Changes of a breaker.", "component", "route", "to")
+	rejectedDesc    = describe("circuit_breaker_rejected_total", "Requests that a route's breaker refused.", "component", "route")
 )
 
 var descs = []*prometheus.Desc{
 	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
 	logDropsDesc, blockedDesc, rateLimitedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
-	breakerDesc,
+	breakerDesc, pendingDesc, unpendedDesc, exhaustedDesc, panicDesc, activeHereDesc, triedDesc, failedDesc,
+	ejectionsDesc, rampDesc, healthTurnsDesc, turnsDesc, rejectedDesc,
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -159,41 +173,79 @@ func (s sink) upstream(u *UpstreamMetrics) {
 	}
 	u.mu.Lock()
 	routes := slices.Collect(maps.Values(u.routes))
+	changes := maps.Clone(u.changes)
 	u.mu.Unlock()
 	for _, r := range routes {
 		s.upstreamRoute(u.id, r)
 	}
+	for c, n := range changes {
+		switch c.what {
+		case changedHealth:
+			s.counter(healthTurnsDesc, n, u.id, c.target, c.to)
+		case changedBreaker:
+			s.counter(turnsDesc, n, component(u.id, c.target), "", c.to)
+		}
+	}
+}
+
+// component names a breaker: that of an upstream's target, or of a route's use of the upstream.
+func component(upstream, target string) string {
+	if target == "" {
+		return "upstream:" + upstream
+	}
+	return "upstream:" + upstream + "/" + target
 }
 
 func (s sink) upstreamStats(id string, stats UpstreamStats) {
 	s.gauge(poolSizeDesc, float64(stats.PoolSize), id)
 	s.gauge(poolIdleDesc, float64(stats.PoolIdle), id)
+	s.gauge(pendingDesc, float64(stats.Pending), id)
+	s.counter(unpendedDesc, stats.PendingRejected, id)
+	s.counter(exhaustedDesc, stats.BudgetExhausted, id)
+	s.gauge(panicDesc, number(stats.Panic), id)
 	healthy := 0.0
 	seen := make(map[string]bool, len(stats.Targets)) // a series that comes twice would fail the scrape
-	for _, t := range stats.Targets {
-		address, up := label(t.Address), 0.0
-		if t.Healthy {
-			up = 1
-		}
-		healthy += up
-		if !seen[address] {
+	for i := range stats.Targets {
+		t := &stats.Targets[i]
+		healthy += number(t.Healthy)
+		if address := label(t.Address); !seen[address] {
 			seen[address] = true
-			s.gauge(healthyDesc, up, id, address)
-			s.gauge(breakerDesc, float64(t.Breaker), "upstream:"+id+"/"+address, "")
+			s.target(id, address, t)
 		}
 	}
 	s.gauge(backendsDesc, healthy, id)
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (s sink) target(id, address string, t *TargetStats) {
+	s.gauge(healthyDesc, number(t.Healthy), id, address)
+	s.gauge(breakerDesc, float64(t.Breaker), component(id, address), "")
+	s.gauge(activeHereDesc, float64(t.InFlight), id, address)
+	s.counter(triedDesc, t.Requests, id, address)
+	s.counter(failedDesc, t.Failures, id, address)
+	s.counter(ejectionsDesc, t.Ejections, id, address)
+	s.gauge(rampDesc, t.Ramp, id, address)
 }
 
 func (s sink) upstreamRoute(upstream string, r *UpstreamRoute) {
 	s.counter(attemptsDesc, r.Attempts.n.Load(), upstream, r.id)
 	s.counter(retriesDesc, r.Retries.n.Load(), upstream, r.id)
 	if state := r.breaker.Load(); state != nil {
-		s.gauge(breakerDesc, float64((*state)()), "upstream:"+upstream, r.id)
+		s.gauge(breakerDesc, float64((*state)()), component(upstream, ""), r.id)
+		s.counter(rejectedDesc, r.Rejected.n.Load(), component(upstream, ""), r.id)
 	}
 	r.mu.Lock()
-	failures := maps.Clone(r.failures)
+	failures, turns := maps.Clone(r.failures), maps.Clone(r.turns)
 	r.mu.Unlock()
+	for to, n := range turns {
+		s.counter(turnsDesc, n, component(upstream, ""), r.id, to)
+	}
 	for reason, n := range failures {
 		s.counter(failuresDesc, n, upstream, r.id, reason)
 	}

@@ -99,6 +99,15 @@ func TestAuditLog(t *testing.T) {
 			`{"timestamp":"2026-03-14T15:09:26.000Z","trace_id":"","event_type":"config_change","method":"-",` +
 				`"path":"/-/config","client_ip":"internal","reason":"reload_success","rule_ids":[],"tags":[],"metadata":{}}` + "\n",
 		},
+		"a target's health": {
+			AuditEntry{
+				Time: eventTime, Event: EventUpstreamHealthChange, Reason: "unhealthy",
+				Metadata: []Attribute{{"upstream", "backend"}, {"target", "10.0.0.1:80"}, {"cause", "connection refused"}},
+			},
+			`{"timestamp":"2026-03-14T15:09:26.000Z","trace_id":"","event_type":"upstream_health_change","method":"-","path":"-",` +
+				`"client_ip":"internal","reason":"unhealthy","rule_ids":[],"tags":[],` +
+				`"metadata":{"upstream":"backend","target":"10.0.0.1:80","cause":"connection refused"}}` + "\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := AuditOptions{LogAgentDecisions: true}
@@ -110,19 +119,21 @@ func TestAuditLog(t *testing.T) {
 }
 
 func TestAuditLogSwitches(t *testing.T) {
+	const always = "config_change circuit_breaker_change upstream_health_change custom"
 	for name, c := range map[string]struct {
 		o    AuditOptions
 		want string
 	}{
-		"all off":         {AuditOptions{}, "config_change custom"},
-		"blocked":         {AuditOptions{LogBlocked: true}, "blocked config_change custom"},
-		"agent decisions": {AuditOptions{LogAgentDecisions: true}, "agent_decision config_change custom"},
-		"waf events":      {AuditOptions{LogWAFEvents: true}, "waf_match waf_block config_change custom"},
+		"all off":         {AuditOptions{}, always},
+		"blocked":         {AuditOptions{LogBlocked: true}, "blocked " + always},
+		"agent decisions": {AuditOptions{LogAgentDecisions: true}, "agent_decision " + always},
+		"waf events":      {AuditOptions{LogWAFEvents: true}, "waf_match waf_block " + always},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var written []string
 			for _, event := range []string{
-				EventBlocked, EventAgentDecision, EventWAFMatch, EventWAFBlock, EventConfigChange, "custom",
+				EventBlocked, EventAgentDecision, EventWAFMatch, EventWAFBlock, EventConfigChange, EventCircuitBreakerChange,
+				EventUpstreamHealthChange, "custom",
 			} {
 				if auditLine(t, c.o, AuditEntry{Event: event}) != "" {
 					written = append(written, event)

@@ -160,7 +160,7 @@ func (m *Metrics) Upstream(id string) *UpstreamMetrics {
 	defer m.mu.Unlock()
 	u := m.upstreams[id]
 	if u == nil {
-		u = &UpstreamMetrics{id: id, reasons: m.blocked, routes: make(map[string]*UpstreamRoute)}
+		u = &UpstreamMetrics{id: id, reasons: m.blocked, routes: make(map[string]*UpstreamRoute), changes: make(map[change]uint64)}
 		m.upstreams[id] = u
 	}
 	return u

@@ -14,7 +14,11 @@ const (
 
 // UpstreamStats is the state of an upstream at the moment of a scrape.
 type UpstreamStats struct {
-	PoolSize, PoolIdle int // connections open, and those of them without a request
+	PoolSize, PoolIdle int    // connections open, and those of them without a request
+	Pending            int    // requests that wait for a connection
+	PendingRejected    uint64 // requests that found no place in that line, or waited in vain
+	BudgetExhausted    uint64 // repeats that the retry budget did not allow
+	Panic              bool   // every usable target is ejected: ejections are ignored
 	Targets            []TargetStats
 }
 
@@ -23,6 +27,10 @@ type TargetStats struct {
 	Address string
 	Healthy bool
 	Breaker int // BreakerClosed, BreakerOpen or BreakerHalfOpen
+
+	InFlight                      int // requests
+	Requests, Failures, Ejections uint64
+	Ramp                          float64 // what the target gets of its share, 0.1 to 1
 }
 
 // UpstreamMetrics counts what happens with one upstream.
@@ -33,8 +41,45 @@ type UpstreamMetrics struct {
 	reasons map[string]*Counter // its keys are the closed set of reasons
 	stats   atomic.Pointer[func() UpstreamStats]
 
-	mu     sync.Mutex // guards routes
-	routes map[string]*UpstreamRoute
+	mu      sync.Mutex // guards the rest
+	routes  map[string]*UpstreamRoute
+	changes map[change]uint64
+}
+
+// change is a kind of transition that was seen. Targets come from the configuration alone.
+type change struct {
+	what   changed
+	target string
+	to     string
+}
+
+type changed uint8
+
+const (
+	changedHealth changed = iota
+	changedBreaker
+)
+
+// maxChanges bounds the transitions that are counted apart, after many reloads with other targets.
+const maxChanges = 10_000
+
+// Health counts that a target turned "healthy", "unhealthy", "ejected" or "readmitted".
+func (u *UpstreamMetrics) Health(target, to string) {
+	u.changed(change{changedHealth, label(target), to})
+}
+
+// Breaker counts that a target's breaker turned "open", "half_open" or "closed".
+func (u *UpstreamMetrics) Breaker(target, to string) {
+	u.changed(change{changedBreaker, label(target), to})
+}
+
+func (u *UpstreamMetrics) changed(c change) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if _, known := u.changes[c]; !known && len(u.changes) >= maxChanges {
+		c.target = other
+	}
+	u.changes[c]++
 }
 
 // SetStats names the function that a scrape asks for the present state. It must be quick and safe
@@ -54,7 +99,7 @@ func (u *UpstreamMetrics) Route(id string) *UpstreamRoute {
 	defer u.mu.Unlock()
 	r := u.routes[id]
 	if r == nil {
-		r = &UpstreamRoute{id: id, reasons: u.reasons, failures: make(map[string]uint64)}
+		r = &UpstreamRoute{id: id, reasons: u.reasons, failures: make(map[string]uint64), turns: make(map[string]uint64)}
 		u.routes[id] = r
 	}
 	return r
@@ -64,13 +109,22 @@ func (u *UpstreamMetrics) Route(id string) *UpstreamRoute {
 type UpstreamRoute struct {
 	Attempts Counter // requests sent or tried, the first attempt included
 	Retries  Counter // attempts after the first
+	Rejected Counter // requests that the route's own breaker refused
 
 	id      string
 	reasons map[string]*Counter
 	breaker atomic.Pointer[func() int]
 
-	mu       sync.Mutex // guards failures; only failing attempts pay for it
+	mu       sync.Mutex // guards the rest; only failing attempts pay for it
 	failures map[string]uint64
+	turns    map[string]uint64 // of the breaker, by what it turned to
+}
+
+// Breaker counts that the route's own breaker turned "open", "half_open" or "closed".
+func (r *UpstreamRoute) Breaker(to string) {
+	r.mu.Lock()
+	r.turns[to]++
+	r.mu.Unlock()
 }
 
 // Failure counts a failed attempt.

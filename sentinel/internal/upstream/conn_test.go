@@ -197,13 +197,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	trip := Trip{In: make([]byte, 4<<10), Out: []byte("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"), Head: &wire.Response{}, Lim: &limits}
 	b.ReportAllocs()
 	for b.Loop() {
-		c, err := target.Get()
-		if c == nil && err == nil {
-			c, err = target.Dial(b.Context())
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
+		c := open(b, target)
 		trip.N, trip.Used, trip.Sent = 0, 0, false
 		trip.Head.Reset(false)
 		if err := c.RoundTrip(&trip); err != nil {

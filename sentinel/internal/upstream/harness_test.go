@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/breaker"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
 
@@ -86,25 +88,52 @@ func saying(pieces ...string) func(net.Conn) {
 // poolOf returns a pool of one target, closed when the test ends.
 func poolOf(t testing.TB, address string, change func(*Options)) (*Pool, *Target) {
 	t.Helper()
+	p := newPool(t, targets(address), change)
+	return p, p.targets[0]
+}
+
+// poolOfMany returns a pool of n targets that nobody dials.
+func poolOfMany(t testing.TB, n int, change func(*Options)) *Pool {
+	t.Helper()
+	var list []TargetOptions
+	for i := range n {
+		list = append(list, TargetOptions{Address: fmt.Sprintf("127.0.0.1:%d", i+1), Weight: 1})
+	}
+	return newPool(t, list, change)
+}
+
+func newPool(t testing.TB, list []TargetOptions, change func(*Options)) *Pool {
+	t.Helper()
 	o := Options{
-		ID: "test", Targets: []TargetOptions{{address, 1}}, MaxConnections: 10, MaxIdle: 10,
-		IdleTimeout: time.Minute, Connect: patience,
+		ID: "test", Targets: list, MaxConnections: 10, MaxPending: 10, MaxIdle: 10, IdleTimeout: time.Minute, Connect: patience,
+		Breaker: breaker.Settings{FailureThreshold: 5, SuccessThreshold: 2, HalfOpenMaxRequests: 1, Timeout: 30 * time.Second},
 	}
 	if change != nil {
 		change(&o)
 	}
-	p := NewPool(o)
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(p.Close)
-	return p, p.targets[0]
+	return p
+}
+
+// targets is a list of targets of weight 1.
+func targets(addresses ...string) (list []TargetOptions) {
+	for _, a := range addresses {
+		list = append(list, TargetOptions{Address: a, Weight: 1})
+	}
+	return list
 }
 
 // open takes a connection, dialling it when none is idle.
 func open(t testing.TB, target *Target) *Conn {
 	t.Helper()
-	c, err := target.Get()
-	if err == nil && c == nil {
-		c, err = target.Dial(context.Background())
+	if c := target.Get(); c != nil {
+		return c
 	}
+	c, err := target.Dial(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,179 +1,194 @@
 package upstream
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
+	"math"
 	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/balance"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/breaker"
 )
 
-// ErrBusy says that a target has as many connections as it may have.
-var ErrBusy = errors.New("all connections to the target are in use")
-
-// TLSError is a failed TLS handshake with a target.
-type TLSError struct{ Err error }
-
-func (e *TLSError) Error() string { return "tls handshake: " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *TLSError) Unwrap() error { return e.Err }
-
-// Target is one address of a pool with its connections. It is safe for concurrent use.
+// Target is one address of a pool: its state and its connections. It is safe for concurrent use.
 type Target struct {
 	Address string
 	pool    *Pool
+	index   int    // in the pool
+	host    string // of the address, when it is a name
+	port    string
 	tls     *tls.Config
+	limit   int // requests in flight
 
-	mu     sync.Mutex // guards the rest
+	node     balance.Node
+	breaker  *breaker.Breaker
+	ejection *breaker.Breaker // open while the target is ejected for its recent answers
+	down     atomic.Bool      // the active check says so
+	streak   atomic.Int32     // probes that succeeded since the last failure or ejection
+	window   window
+	ramp     ramp
+	names    names
+
+	requests, failures, ejections atomic.Uint64
+	lastFailure                   atomic.Pointer[Evidence]
+	lastProbe                     atomic.Pointer[Evidence]
+	since                         atomic.Int64 // when it became unhealthy or was ejected, Unix nanoseconds; 0: it is well
+
+	mu     sync.Mutex // guards the rest, which conns.go uses
 	idle   []*Conn    // the last one was used last
 	open   int        // idle or in use
 	closed bool
 	poll   []unix.PollFd // sweep's, kept between ticks
 }
 
-func newTarget(p *Pool, address string) *Target {
-	t := &Target{Address: address, pool: p}
+// Evidence is what was last seen of a target.
+type Evidence struct {
+	At    time.Time
+	Cause string // in our own words; empty: it was well
+}
+
+func newTarget(p *Pool, o TargetOptions) *Target {
+	t := &Target{Address: o.Address, pool: p, index: len(p.targets), limit: p.MaxConnections}
+	t.node.Name, t.node.Weight = o.Address, o.Weight
+	if o.MaxRequests > 0 {
+		t.limit = min(t.limit, o.MaxRequests)
+	}
+	host, port, err := net.SplitHostPort(o.Address)
+	if _, notIP := netip.ParseAddr(host); err == nil && notIP != nil {
+		t.host, t.port = host, port
+	}
 	if p.TLS != nil {
 		t.tls = p.TLS.Clone()
 		if t.tls.ServerName == "" {
-			t.tls.ServerName = serverName(address)
+			t.tls.ServerName = host
 		}
 	}
+	t.breaker = breaker.New(p.Breaker, t.breakerChanged)
+	t.ejection = breaker.New(ejectionSettings, t.ejectionChanged)
 	return t
 }
 
-// Get returns an idle connection, or nil and a promise for a new one, which Dial keeps. ErrBusy: the
-// target is at max-connections.
-func (t *Target) Get() (*Conn, error) {
+// ejectionSettings make of the breaker what spec 6.4 says of ejections: the window opens it, not a count
+// of its own; one request at a time tries a target whose time is over, and one success is enough.
+var ejectionSettings = breaker.Settings{
+	FailureThreshold: math.MaxInt32, SuccessThreshold: 1, HalfOpenMaxRequests: 1, Timeout: ejectionBase,
+}
+
+// usable is the eligibility of a target but for its load: what the active check, the breaker and, unless
+// it is to be overlooked, its ejection say.
+func (t *Target) usable(now time.Time, overlookEjection bool) bool {
+	return !t.down.Load() && t.breaker.Ready(now) && (overlookEjection || t.ejection.Ready(now))
+}
+
+func (t *Target) hasRoom() bool { return int(t.node.InFlight.Load()) < t.limit }
+
+// enter takes one of the target's places; false: there is none. It never has more than that taken, not even
+// for a moment: a place that is only tried would be missing for who waits.
+func (t *Target) enter() bool {
 	for {
-		c, err := t.take()
-		if c == nil || c.untouched() {
-			return c, err
+		n := t.node.InFlight.Load()
+		if int(n) >= t.limit {
+			return false
 		}
-		c.Close()
-	}
-}
-
-// take removes the idle connection that was used last, or counts one that is to be opened.
-func (t *Target) take() (*Conn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := len(t.idle); n > 0 {
-		c := t.idle[n-1]
-		t.idle[n-1] = nil
-		t.idle = t.idle[:n-1]
-		c.Reused = true
-		return c, nil
-	}
-	if t.open >= t.pool.MaxConnections {
-		return nil, ErrBusy
-	}
-	t.open++
-	return nil, nil
-}
-
-// Dial opens the connection that Get promised. Errors are those of net.Dialer or a *TLSError.
-func (t *Target) Dial(ctx context.Context) (*Conn, error) {
-	c, err := t.dial(ctx)
-	if err != nil {
-		t.drop()
-		return nil, err
-	}
-	return c, nil
-}
-
-func (t *Target) dial(ctx context.Context) (*Conn, error) {
-	// A failed connect is retried on another target, so one address is tried at a time (no Happy
-	// Eyeballs); idle connections are watched by the sweeper, so no TCP keep-alive either.
-	d := net.Dialer{KeepAlive: -1, FallbackDelay: -1}
-	ctx, cancel := context.WithTimeout(ctx, t.pool.Connect)
-	defer cancel()
-	nc, err := d.DialContext(ctx, "tcp", t.Address)
-	if err != nil {
-		return nil, err
-	}
-	if t.tls == nil {
-		return newConn(t, nc), nil
-	}
-	secured := tls.Client(nc, t.tls)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		_ = nc.Close()
-		return nil, &TLSError{err}
-	}
-	return newConn(t, secured), nil
-}
-
-// drop takes one connection off the count.
-func (t *Target) drop() {
-	t.mu.Lock()
-	t.open--
-	t.mu.Unlock()
-}
-
-// put keeps a connection for the next request, or closes it when there is no room.
-func (t *Target) put(c *Conn) {
-	t.mu.Lock()
-	keep := !t.closed && len(t.idle) < t.pool.MaxIdle && !c.old()
-	if keep {
-		t.idle = append(t.idle, c)
-	}
-	t.mu.Unlock()
-	if !keep {
-		c.Close()
-	}
-}
-
-func (t *Target) close() {
-	t.mu.Lock()
-	idle := t.idle
-	t.idle, t.closed = nil, true
-	t.mu.Unlock()
-	for _, c := range idle {
-		c.Close()
-	}
-}
-
-func (t *Target) count(f func(*Target) int) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return f(t)
-}
-
-// sweep removes idle connections that are old, closed or talking. The lock is held during the poll, so
-// none of them can be taken, closed and its descriptor reused meanwhile.
-func (t *Target) sweep(now time.Time) {
-	t.mu.Lock()
-	t.pollIdle()
-	var dead []*Conn
-	kept := t.idle[:0]
-	for i, c := range t.idle {
-		if c.since.IsZero() {
-			c.since = now
-		}
-		if t.poll[i].Revents != 0 || c.old() || now.Sub(c.since) > t.pool.IdleTimeout {
-			dead = append(dead, c)
-		} else {
-			kept = append(kept, c)
+		if t.node.InFlight.CompareAndSwap(n, n+1) {
+			return true
 		}
 	}
-	clear(t.idle[len(kept):])
-	t.idle = kept
-	t.mu.Unlock()
-	for _, c := range dead {
-		c.Close()
+}
+
+// leave gives the place back to who waits first.
+func (t *Target) leave() {
+	t.node.InFlight.Add(-1)
+	t.pool.pending.Wake()
+}
+
+// breakerChanged runs with the breaker's lock held.
+func (t *Target) breakerChanged(c breaker.Change) {
+	if c.To == breaker.Closed {
+		t.ramp.begin(t.pool, time.Now())
+		t.pool.wakeAll()
+	}
+	t.pool.tell(Event{Target: t.Address, Kind: BreakerChanged, From: c.From, To: c.To, Cause: c.Cause})
+}
+
+// settle tells the breakers how the attempt went, once.
+func (t *Target) settle(v *Visit, o Outcome, cause string, now time.Time) {
+	failed := o == Failed || o == BadAnswer && t.pool.CountsAnswers
+	switch {
+	case o == Abandoned:
+		t.breaker.Abandon(v.ticket)
+	case failed:
+		t.breaker.Failure(v.ticket, now, cause)
+		t.ramp.restart(now)
+	default:
+		t.breaker.Success(v.ticket)
+	}
+	switch {
+	case o == Abandoned:
+		t.ejection.Abandon(v.trial)
+	case o == Success:
+		t.ejection.Success(v.trial)
+	case v.trial.Probe() && t.ejection.State() == breaker.HalfOpen: // else its probes have decided meanwhile
+		t.eject(now, cause)
+	}
+	v.ticket, v.trial = breaker.Ticket{}, breaker.Ticket{}
+}
+
+// record adds the attempt to the target's books and ejects the target when too many of them failed.
+func (t *Target) record(o Outcome, cause string, now time.Time) {
+	if o == Abandoned {
+		return
+	}
+	failed := o != Success
+	if failed {
+		t.failures.Add(1)
+		t.lastFailure.Store(&Evidence{now, cause})
+	}
+	if t.window.record(failed) && !t.ejected() {
+		t.eject(now, cause)
 	}
 }
 
-func (t *Target) pollIdle() {
-	t.poll = t.poll[:0]
-	for _, c := range t.idle {
-		t.poll = append(t.poll, unix.PollFd{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLRDHUP})
+// ejected reports whether the target is ejected, its time over or not.
+func (t *Target) ejected() bool { return t.ejection.State() != breaker.Closed }
+
+// TargetState is what is known of a target at one moment.
+type TargetState struct {
+	Address   string
+	Weight    int
+	Healthy   bool // neither unhealthy nor ejected
+	Ejected   bool
+	Eligible  bool
+	Breaker   breaker.State
+	InFlight  int
+	Requests  uint64 // claimed by attempts
+	Failures  uint64
+	Ejections uint64
+	Ramp      float64 // share of what it would get, 1 when it is not coming back
+	Share     float64 // of failures in the window, 0 to 1
+	Samples   int     // in the window
+	Failure   *Evidence
+	Probe     *Evidence
+	Since     time.Time // unhealthy or ejected since; zero: it is well
+}
+
+// State returns the target's present state.
+func (t *Target) State(now time.Time) TargetState {
+	s := TargetState{
+		Address: t.Address, Weight: t.node.Weight, Breaker: t.breaker.State(), InFlight: int(t.node.InFlight.Load()),
+		Ejected: t.ejected(), Eligible: t.node.Weight > 0 && t.usable(now, false) && t.hasRoom(),
+		Requests: t.requests.Load(), Failures: t.failures.Load(), Ejections: t.ejections.Load(),
+		Ramp: t.ramp.share(now), Failure: t.lastFailure.Load(), Probe: t.lastProbe.Load(),
 	}
-	if len(t.poll) > 0 {
-		_, _ = unix.Poll(t.poll, 0) // an error leaves no events: the next tick looks again
+	s.Healthy = !t.down.Load() && !s.Ejected
+	s.Share, s.Samples = t.window.share()
+	if at := t.since.Load(); at != 0 {
+		s.Since = time.Unix(0, at)
 	}
+	return s
 }

@@ -14,9 +14,6 @@ import (
 func TestHandshakeIsBounded(t *testing.T) {
 	t.Parallel()
 	p, target := poolOf(t, server(t, silent), func(o *Options) { o.TLS, o.Connect = &tls.Config{}, 50*time.Millisecond })
-	if _, err := target.Get(); err != nil {
-		t.Fatal(err)
-	}
 	var failed *TLSError
 	if _, err := target.Dial(context.Background()); !errors.As(err, &failed) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a handshake with nobody: %v", err)
@@ -42,9 +39,6 @@ func TestDialTLS(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			p, target := poolOf(t, s.Listener.Addr().String(), func(o *Options) { o.TLS = test.config })
-			if _, err := target.Get(); err != nil {
-				t.Fatal(err)
-			}
 			c, err := target.Dial(context.Background())
 			if !test.good {
 				var failed *TLSError
