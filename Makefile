@@ -12,6 +12,7 @@ CASE ?=
 FUZZTIME ?= 20s
 DURATION ?= 4s
 ROUNDS ?= 5
+PAIRS ?= 15
 REF ?=
 ORIGIN ?=
 ARGS ?=
@@ -105,6 +106,10 @@ bench: ## Micro benchmarks with allocations
 .PHONY: bench-peers
 bench-peers: build ## Compare with nginx, HAProxy and Caddy on this machine (ROUNDS, DURATION)
 	scripts/bench-peers -rounds $(ROUNDS) -duration $(DURATION) $(ARGS)
+
+.PHONY: bench-cost
+bench-cost: ## What health checks, breakers and least_connections cost (PAIRS, DURATION, ARGS='-base BINARY')
+	scripts/bench-peers cost -pairs $(PAIRS) -duration $(DURATION) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

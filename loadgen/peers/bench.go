@@ -43,9 +43,10 @@ type Options struct {
 // bench is one run in progress.
 type bench struct {
 	Options
-	dir      string // temporary, removed at the end
-	subjects []subject
-	results  *Results
+	dir       string // temporary, removed at the end
+	subjects  []subject
+	alternate bool // the subjects take turns in their order and in the opposite one, not at random
+	results   *Results
 }
 
 // Run measures, compares with the gates and returns everything. Anything that cannot be measured is an error; the
@@ -59,16 +60,21 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	if b.subjects, err = choose(subjects(o.Programs), o.Subjects); err != nil {
 		return b.results, err
 	}
+	err = b.inDirectory(ctx, b.measure)
+	b.results.Gates = judge(b.results)
+	return b.results, err
+}
+
+// inDirectory calls measure while there is a directory for the processes.
+func (b *bench) inDirectory(ctx context.Context, measure func(context.Context) error) (err error) {
 	if b.dir, err = os.MkdirTemp("", "bench-peers-"); err != nil {
-		return b.results, fmt.Errorf("making a directory: %w", err)
+		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer os.RemoveAll(b.dir)                      //nolint:errcheck // What is left is in the system's temporary directory.
 	if err := os.Chmod(b.dir, 0o755); err != nil { //nolint:gosec // nginx's worker may be another user.
-		return b.results, fmt.Errorf("opening the directory to workers: %w", err)
+		return fmt.Errorf("opening the directory to workers: %w", err)
 	}
-	err = b.measure(ctx)
-	b.results.Gates = judge(b.results)
-	return b.results, err
+	return measure(ctx)
 }
 
 // check refuses options that would measure nothing.
@@ -134,8 +140,19 @@ func (b *bench) measureLogged(ctx context.Context) error {
 func (b *bench) wants(work string) bool { return slices.Contains(b.Work, work) }
 
 // order returns in which order the subjects have their turn: random, so that none always follows the same one, and
-// the same for the same seed.
+// the same for the same seed. Where two neighbours are compared, it alternates: then neither is first more often, and
+// a machine that grows slower favours neither.
 func (b *bench) order(round int) []int {
+	if b.alternate {
+		turns := make([]int, len(b.subjects))
+		for i := range turns {
+			turns[i] = i
+		}
+		if round%2 == 1 {
+			slices.Reverse(turns)
+		}
+		return turns
+	}
 	return rand.New(rand.NewPCG(b.Seed, uint64(round))).Perm(len(b.subjects)) //nolint:gosec // Not a secret.
 }
 

@@ -40,17 +40,25 @@ type ClosedSample struct {
 
 func (b *bench) closedLoop(ctx context.Context, f *fleet, loads []load) error {
 	for round := range b.Rounds {
-		for _, l := range loads {
-			for _, i := range b.order(round) {
-				s, err := b.closedSample(ctx, f, f.proxies[i], l)
-				if err != nil {
-					return fmt.Errorf("%s under %s: %w", f.proxies[i].name, l.work, err)
-				}
-				s.Round = round
-				b.results.Closed = append(b.results.Closed, s)
-				b.progress("%s round %d/%d %-9s %6.0f requests/s, %6.2f µs CPU/request, p99 %6.0f µs, others %.2f cores",
-					l.work, round+1, b.Rounds, s.Subject, s.RequestsPerSecond, s.CPUMicros, s.P99Micros, s.OtherCores)
+		if err := b.closedRound(ctx, f, loads, round); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closedRound gives every subject its turn under every load.
+func (b *bench) closedRound(ctx context.Context, f *fleet, loads []load, round int) error {
+	for _, l := range loads {
+		for _, i := range b.order(round) {
+			s, err := b.closedSample(ctx, f, f.proxies[i], l)
+			if err != nil {
+				return fmt.Errorf("%s under %s: %w", f.proxies[i].name, l.work, err)
 			}
+			s.Round = round
+			b.results.Closed = append(b.results.Closed, s)
+			b.progress("%s round %d/%d %-9s %6.0f requests/s, %6.2f µs CPU/request, p99 %6.0f µs, others %.2f cores",
+				l.work, round+1, b.Rounds, s.Subject, s.RequestsPerSecond, s.CPUMicros, s.P99Micros, s.OtherCores)
 		}
 	}
 	return nil

@@ -33,6 +33,7 @@ type setup struct {
 	Dir         string         // the process's own directory, absolute
 	AccessLog   string         // absolute file name; empty: access log and metrics are off
 	Connections int            // client connections to be ready for
+	Guarded     bool           // everything on that looks after the upstream
 }
 
 // PoolSize is the bound of idle origin connections.

@@ -13,4 +13,7 @@
 //   - route look-up (P7), from the benchmarks beside the routing code: routes.go
 //
 // gates.go compares the figures with what must be reached; page.go and results.go write them down.
+//
+// cost.go uses the closed loop for another question: what looking after the upstream costs Sentinel, in pairs of one
+// binary with and without it.
 package peers

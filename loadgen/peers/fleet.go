@@ -17,9 +17,9 @@ type fleet struct {
 
 // startFleet starts the origin and the subjects and checks that all treat headers alike.
 // With logs, access log and metrics are on.
-func (b *bench) startFleet(ctx context.Context, name string, logs bool) (f *fleet, err error) {
+func (b *bench) startFleet(ctx context.Context, name string, logs bool) (_ *fleet, err error) {
 	dir := filepath.Join(b.dir, name)
-	f = &fleet{dir: dir}
+	f := &fleet{dir: dir}
 	defer func() {
 		if err != nil {
 			f.stop()
@@ -32,7 +32,7 @@ func (b *bench) startFleet(ctx context.Context, name string, logs bool) (f *flee
 		return nil, err
 	}
 	for _, s := range b.subjects {
-		st := setup{Backend: f.origin.Listen, Dir: filepath.Join(dir, s.name), Connections: proxyConnections}
+		st := setup{Backend: f.origin.Listen, Dir: filepath.Join(dir, s.name), Connections: proxyConnections, Guarded: s.guarded}
 		p, err := b.startProxy(ctx, s, st, logs)
 		if err != nil {
 			return nil, err

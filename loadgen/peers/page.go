@@ -76,15 +76,22 @@ func (r *Results) noise() float64 {
 	return stat.Summarize(others).Median
 }
 
+// noiseNotes says so when the closed-loop runs are not to be trusted.
+func (r *Results) noiseNotes() []string {
+	n := r.noise()
+	if n <= tolerableNoise {
+		return nil
+	}
+	return []string{fmt.Sprintf("NOISY: other work kept %.2f processors busy. Measure again on an idle machine.", n)}
+}
+
 func (r *Results) gateTable() report.Table {
 	t := report.Table{
 		Title: "Gates",
 		Head:  []string{"#", "Work", "Subject", "Measured", "Range", "Must", "Aim", "Verdict"},
 		Notes: []string{"Sentinel with one CPU decides; the other row is for information."},
 	}
-	if n := r.noise(); n > tolerableNoise {
-		t.Notes = append(t.Notes, fmt.Sprintf("NOISY: other work kept %.2f processors busy. Measure again on an idle machine.", n))
-	}
+	t.Notes = append(t.Notes, r.noiseNotes()...)
 	for _, g := range r.Gates {
 		sign := "<= "
 		if g.AtLeast {

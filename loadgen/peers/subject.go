@@ -29,6 +29,7 @@ type subject struct {
 	program  string
 	args     []string // before the name of the configuration file
 	env      []string
+	guarded  bool // only Sentinel's template knows it
 }
 
 // Programs says where the binaries are that no package installs.
