@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
@@ -18,8 +19,9 @@ type retryRules struct {
 	statuses map[int]bool     // what was answered so
 	again    bool             // a target may be tried twice
 	backoff  [2]time.Duration // before the first repeat, and at most
-	within   time.Duration    // no attempt begins later after the first one; 0: no bound
-	replay   int64            // bytes of body that are kept for another attempt
+	jitter   bool
+	within   time.Duration // no attempt begins later after the first one; 0: no bound
+	replay   int64         // bytes of body that are kept for another attempt
 }
 
 // noPolicy is what holds for a route without a retry-policy: what was not sent is offered to two other
@@ -32,7 +34,7 @@ func bindRetries(c *config.RetryPolicy, maxBuffer int64) *retryRules {
 	}
 	r := &retryRules{
 		attempts: c.MaxAttempts, unsent: c.ConnectionError, sent: c.ConnectionError, late: c.OnTimeout, again: true,
-		statuses: map[int]bool{}, backoff: [2]time.Duration{c.BackoffBase, c.BackoffMax}, within: c.Timeout, replay: maxBuffer,
+		statuses: map[int]bool{}, backoff: [2]time.Duration{c.BackoffBase, c.BackoffMax}, jitter: c.BackoffJitter, within: c.Timeout, replay: maxBuffer,
 	}
 	for _, status := range c.StatusCodes {
 		r.statuses[status] = true
@@ -99,7 +101,16 @@ func (x *exchange) pause(after Reason) Reason {
 	if d == 0 || after == upstreamStale {
 		return none
 	}
+	if x.route.retries.jitter {
+		d = jittered(d, rand.Float64())
+	}
 	return x.await(d, func(ctx context.Context) { <-ctx.Done() })
+}
+
+// jittered is d, up to a fifth shorter or longer as chance, from 0 to 1, says: requests that failed together
+// do not come back together.
+func jittered(d time.Duration, chance float64) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*chance))
 }
 
 // await runs wait, which must end with its context. The sweeper ends it when the client leaves. 0: as long

@@ -134,6 +134,19 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// TestJitter shows how much shorter and longer a wait becomes.
+func TestJitter(t *testing.T) {
+	t.Parallel()
+	for chance, want := range map[float64]time.Duration{0: 80, 0.5: 100, 1: 120} {
+		if got := jittered(100, chance); got != want {
+			t.Errorf("%v: %d, want %d", chance, got, want)
+		}
+	}
+	if rules := bindRetries(&config.RetryPolicy{BackoffJitter: true}, 0); !rules.jitter {
+		t.Error("the setting is not used")
+	}
+}
+
 // TestReasonTable holds what every row must have.
 func TestReasonTable(t *testing.T) {
 	t.Parallel()

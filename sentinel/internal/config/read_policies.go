@@ -83,7 +83,9 @@ func (r *reader) retryPolicy(b *block) *RetryPolicy {
 		Timeout:     b.millis("timeout-ms", 30_000, millisMax),
 		BackoffBase: b.millis("backoff-base-ms", 100, millisOr0, "backoff-ms"),
 		BackoffMax:  b.millis("backoff-max-ms", 10_000, millisOr0),
-		StatusCodes: b.integers("retryable-status-codes", []int{502, 503, 504}, span{100, 599}),
+
+		BackoffJitter: b.boolean("backoff-jitter", false),
+		StatusCodes:   b.integers("retryable-status-codes", []int{502, 503, 504}, span{100, 599}),
 	}
 	causes := oneOf("connection_error", "timeout", "5xx")
 	for _, cause := range b.choices("retry-on", []string{"connection_error"}, causes) {

@@ -64,6 +64,7 @@ func TestRetryShapes(t *testing.T) {
 		{name: "statuses", text: retry("retryable-status-codes 429 503"), want: with(func(p *RetryPolicy) { p.StatusCodes = []int{429, 503} })},
 		{name: "causes", text: retry(`retry-on "5xx" "timeout"`), want: with(func(p *RetryPolicy) { p.ConnectionError, p.On5xx, p.OnTimeout = false, true, true })},
 		{name: "causes with hyphen", text: retry(`retry-on "connection-error"`), want: &def},
+		{name: "jitter", text: retry(`backoff-jitter #true`), want: with(func(p *RetryPolicy) { p.BackoffJitter = true })},
 	})
 }
 

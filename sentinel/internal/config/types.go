@@ -166,6 +166,7 @@ type RetryPolicy struct {
 	Timeout         time.Duration
 	BackoffBase     time.Duration
 	BackoffMax      time.Duration
+	BackoffJitter   bool // waits are up to 20 % shorter or longer
 	StatusCodes     []int
 	ConnectionError bool
 	OnTimeout       bool
