@@ -28,7 +28,8 @@ var provenElsewhere = map[string]string{
 	"tunnel_idle":              "TestTunnelIdle",
 	"connection_limit":         "TestConnectionLimit",
 	"shutting_down":            "TestDrainCuts",
-	"internal_error":           "TestPanic", // of package sentinel: no bytes cause a bug on purpose
+	"local_resources":          "TestConnectReason", // of package sentinel: descriptors run out for everybody here
+	"internal_error":           "TestPanic",         // of package sentinel: no bytes cause a bug on purpose
 }
 
 // minVectors and the share of one rule keep the suite broad.

@@ -100,10 +100,10 @@ func (c *conn) read(room []byte) Reason {
 
 func (c *conn) gather(length int) Reason {
 	x := c.x
-	if len(x.in)-x.r < length {
-		x.in = append(x.in[:x.w:x.w], make([]byte, length-(x.w-x.r))...)
-	}
 	for x.w-x.r < length {
+		if x.w == len(x.in) { // it grows with what came, not with what was announced
+			x.in = append(x.in[:x.w:x.w], make([]byte, min(x.r+length-x.w, len(x.in)))...)
+		}
 		if r := c.read(x.in[x.w:]); r != none {
 			return r
 		}

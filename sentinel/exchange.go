@@ -47,8 +47,9 @@ type exchange struct {
 	sent     time.Time // when the upstream got the request
 	took     time.Duration
 	reused   bool
-	whole    bool // the request's body was in the buffer and left with its head
-	hinted   bool // an interim response of the upstream has gone to the client
+	streamed bool  // the request's body does not leave in one write with its head
+	kept     int64 // bytes of body that are in the buffer for the sake of another attempt
+	hinted   bool  // an interim response of the upstream has gone to the client
 
 	upload    upload
 	headEnd   tick  // when the response head must be there; 0: its wait has not begun
@@ -186,7 +187,11 @@ func (x *exchange) reset() {
 	x.snap = x.p.snapshot.Load()
 	x.route, x.target, x.trace = nil, nil, nil
 	x.visit.Reset()
-	x.attempts, x.took, x.reused, x.whole, x.hinted = 0, 0, false, false, false
+	x.attempts, x.took, x.reused, x.streamed, x.hinted = 0, 0, false, false, false
+	if x.kept > 0 {
+		x.p.kept.Add(-x.kept)
+		x.kept = 0
+	}
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }

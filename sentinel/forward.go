@@ -2,7 +2,6 @@ package sentinel
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -23,16 +22,16 @@ var upstreamHeads = wire.Limits{Line: 8 << 10, Size: 64 << 10, Count: 200, Name:
 
 // forward offers the request to targets until one answers, and relays the answer.
 func (x *exchange) forward() Reason {
+	x.editRequest()
+	x.tried = x.started
+	if r := x.gather(); r != none {
+		return r
+	}
 	if !x.route.breaker.admit(x) {
 		return breakerOpen
 	}
-	x.editRequest()
-	x.tried = x.started
-	r := x.gather()
-	if r == none {
-		x.encodeRequest()
-		r = x.offer()
-	}
+	x.encodeRequest()
+	r := x.offer()
 	x.settleRoute(r)
 	return r
 }
@@ -88,7 +87,7 @@ func (x *exchange) pick(last Reason) Reason {
 // attempt may follow.
 func (x *exchange) attempt(fresh bool) (r Reason, again bool) {
 	x.attempts++
-	x.target = x.visit.Target()
+	x.target, x.took, x.cause = x.visit.Target(), 0, ""
 	x.route.attempts.Attempts.Inc()
 	if x.attempts > 1 {
 		x.route.attempts.Retries.Inc()
@@ -113,33 +112,39 @@ func (x *exchange) settle(r Reason) {
 	if o != upstream.Success {
 		word, now = cause(r), time.Now()
 	}
-	x.visit.Done(o, word, x.took, now)
+	if o == upstream.BadAnswer && r == none {
+		x.route.attempts.Failure(word)
+	}
+	x.visit.Done(o, word, x.timed(), now)
 }
 
 // answered tells the breakers, as soon as the head of the answer is there, how a trial went: the rest may
 // take hours.
 func (x *exchange) answered() {
-	if !x.visit.OnTrial() && !x.trial.Probe() {
-		return
-	}
-	x.visit.Answered(x.outcome(none), cause(none), time.Now())
+	x.visit.Answered(x.outcome(none), cause(none), x.timed(), x.sent.Add(x.took))
 	if x.trial.Probe() {
 		x.settleRoute(none)
 	}
 }
 
-// connect takes an idle connection to the target or opens one.
-func (x *exchange) connect(t *upstream.Target, fresh bool) (*upstream.Conn, Reason) {
-	u := t.Get()
-	for fresh && u != nil {
-		u.Close()
+// timed is how long the target took to the head of its answer; 0: the client's upload is in that time, too.
+func (x *exchange) timed() time.Duration {
+	if x.streamed {
+		return 0
+	}
+	return x.took
+}
+
+// connect takes an idle connection to the target or opens one; fresh: opens one.
+func (x *exchange) connect(t *upstream.Target, fresh bool) (u *upstream.Conn, r Reason) {
+	if !fresh {
 		u = t.Get()
 	}
 	if u != nil {
 		return u, none
 	}
 	var err error
-	r := x.await(0, func(ctx context.Context) { u, err = t.Dial(ctx) }) // within connect-secs
+	r = x.await(0, func(ctx context.Context) { u, err = t.Dial(ctx) }) // within connect-secs
 	if r != none {
 		if u != nil {
 			u.Close()
@@ -162,6 +167,8 @@ func connectReason(err error) Reason {
 		return upstreamDNS
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return upstreamConnectTimeout
+	case isOurs(err):
+		return localResources
 	case errors.As(err, &secure):
 		return upstreamTLS
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -240,7 +247,8 @@ func (x *exchange) encodeRequest() {
 		out = append(out, crlf...)
 	}
 	out = append(out, crlf...)
-	if x.whole = x.wholeBody(); x.whole {
+	x.streamed = !x.wholeBody() || x.kept > bufferSize
+	if !x.streamed {
 		data, n, _ := x.body.Next(x.in[x.r:x.w])
 		out = append(out, data...)
 		x.r += n
@@ -253,7 +261,8 @@ func (x *exchange) encodeRequest() {
 func (x *exchange) roundTrip(u *upstream.Conn) Reason {
 	x.trip = upstream.Trip{Out: x.out, In: x.up, Head: &x.resp, Lim: &upstreamHeads}
 	x.resp.Reset(string(x.req.Method) == "HEAD")
-	if !x.whole {
+	if x.streamed {
+		x.rewind()
 		if r := x.startUpload(u); r != none {
 			return r
 		}
@@ -333,8 +342,6 @@ func (x *exchange) tripReason(err error) Reason {
 			return upstreamBadResponse
 		}
 		return x.died(upstreamClosed)
-	case isTLSAlert(err):
-		return upstreamTLS
 	}
 	return x.died(upstreamReset)
 }
@@ -348,9 +355,14 @@ func (x *exchange) died(r Reason) Reason {
 	return r
 }
 
-func isTLSAlert(err error) bool {
-	var alert tls.AlertError
-	return errors.As(err, &alert)
+// isOurs reports whether the system refused a connection for what the proxy itself lacks.
+func isOurs(err error) bool {
+	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
 }
 
 // acceptable refuses a 101 that nobody asked for (RFC 9110 15.2.2).

@@ -237,12 +237,12 @@ func TestExchangeReset(t *testing.T) {
 	x.begin()
 	p.metrics.ActiveRequests.Add(-1)
 	x.status, x.reason, x.cause, x.attempts, x.received, x.delivered = 200, upstreamReset, "x", 3, 1, 1
-	x.route, x.reused, x.whole, x.took, x.sent = p.snapshot.Load().server, true, true, 1, time.Now()
+	x.route, x.reused, x.streamed, x.took, x.sent = p.snapshot.Load().server, true, true, 1, time.Now()
 	x.reset()
 	for what, left := range map[string]bool{
 		"outcome": x.status != 0 || x.reason != none || x.cause != "" || x.attempts != 0,
 		"counts":  x.received != 0 || x.delivered != 0, "route": x.route != nil || x.target != nil,
-		"upstream": x.reused || x.whole || x.took != 0 || !x.sent.IsZero(), "trace id": x.trace != nil,
+		"upstream": x.reused || x.streamed || x.took != 0 || !x.sent.IsZero(), "trace id": x.trace != nil,
 		"request": len(x.req.Fields) > 0 || len(x.req.Path) > 0 || len(x.req.Method) > 0, "buffer": !x.empty(),
 	} {
 		if left {

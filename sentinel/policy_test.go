@@ -166,3 +166,119 @@ func TestWaitsForConnection(t *testing.T) {
 		t.Errorf("%d attempts", line.Attempts)
 	}
 }
+
+// TestEarlyAnswerToKeptBody shows that an answer which comes before the target has read a large body is
+// relayed, whether the body is kept for another attempt or not.
+func TestEarlyAnswerToKeptBody(t *testing.T) {
+	t.Parallel()
+	const size = 8 << 20
+	for name, policy := range map[string]string{"kept": "retry-policy { max-attempts 1 }", "streamed": ""} {
+		for _, closes := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, closing %t", name, closes), func(t *testing.T) {
+				t.Parallel()
+				p, _ := proxyTo(t, scripted(t, func(c *peer) {
+					_ = c.tcp.SetReadBuffer(4 << 10)
+					if _, err := c.request(); err != nil {
+						return
+					}
+					_, _ = io.WriteString(c, "HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+					if !closes {
+						<-c.over
+					}
+					_ = c.tcp.CloseWrite() // what is unread would turn a close into a reset, and lose the answer
+					_, _ = io.Copy(io.Discard, c)
+				}), plan{route: policy, more: "limits { max-body-buffer-bytes 10485760 }"})
+				c := dial(t, p)
+				go func() {
+					_, _ = io.WriteString(c, fmt.Sprintf("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n", size)+strings.Repeat("x", size))
+				}()
+				if resp := c.head(t, "PUT"); resp.StatusCode != 413 {
+					t.Errorf("status %d", resp.StatusCode)
+				}
+			})
+		}
+	}
+}
+
+// TestSlowUploadOnTrial shows that a client which trickles the request that is to try a target does not keep
+// the others out for ever.
+func TestSlowUploadOnTrial(t *testing.T) {
+	t.Parallel()
+	const breaker = "circuit-breaker { failure-threshold 1; timeout-seconds 1 }"
+	for name, p := range map[string]plan{"target": {upstream: breaker}, "route": {route: breaker}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var well atomic.Bool
+			proxy, log := proxyTo(t, scripted(t, func(c *peer) {
+				for {
+					req, err := c.request()
+					if err != nil || !well.Load() {
+						return
+					}
+					if _, err := io.Copy(io.Discard, req.Body); err != nil {
+						return
+					}
+					_, _ = io.WriteString(c, okAnswer)
+				}
+			}), p)
+			c := dial(t, proxy)
+			c.get(t, "/")
+			c.expect(t, 502)
+			log.expect(t, 502, "upstream_closed")
+			well.Store(true)
+			slow := dial(t, proxy)
+			slow.send(t, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nx")
+			for status := 0; status != 200; { // the deadline of the connection ends this
+				c.get(t, "/")
+				status = final(t, c)
+				if reason := receive(t, "its line", log).Error; status != 200 && reason != "breaker_open" {
+					t.Fatalf("status %d for %q", status, reason)
+				}
+			}
+		})
+	}
+}
+
+// TestStatusIsCounted shows that an answer of 500 and above counts as a failed attempt, though it is relayed.
+func TestStatusIsCounted(t *testing.T) {
+	t.Parallel()
+	page := "route \"m\" {\nmatches { path \"/metrics\" }\npriority \"high\"\nbuiltin-handler \"metrics\"\n}"
+	p, log := proxyTo(t, scripted(t, func(c *peer) { c.serve(respond(503, "")) }), plan{routes: page})
+	c := dial(t, p)
+	c.get(t, "/")
+	c.expect(t, 503)
+	log.expect(t, 503, "")
+	c.get(t, "/metrics")
+	const want = `sentinel_upstream_failures_total{reason="upstream_status",route="all",upstream="o"} 1`
+	if _, body := c.response(t); !strings.Contains(body, want) {
+		t.Errorf("the metrics have no %s", want)
+	}
+}
+
+// TestCauseIsTheAttempts shows that the error log gives the cause of the attempt it is about.
+func TestCauseIsTheAttempts(t *testing.T) {
+	t.Parallel()
+	lines := make(lineChan, 10)
+	hang := scripted(t, func(c *peer) {
+		_, _ = c.request()
+		<-c.over
+	})
+	text := plan{targets: fmt.Sprintf("target %q\ntarget %q", refusing(t), hang), upstream: "timeouts { request-secs 1 }"}
+	p := launch(t, text.String(), io.Discard, lines)
+	for range 2 { // one of them begins at the target that refuses
+		c := dial(t, p.Proxy)
+		c.get(t, "/")
+		c.expect(t, 504)
+		if line := receive(t, "a line in the error log", lines); !strings.Contains(line, "upstream_timeout") || strings.Contains(line, "refused") {
+			t.Errorf("the error log has %s", line)
+		}
+	}
+}
+
+// lineChan receives the lines of a log.
+type lineChan chan string
+
+func (l lineChan) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}

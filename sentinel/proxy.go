@@ -68,6 +68,7 @@ type Proxy struct {
 
 	maxConnections int64
 	open           atomic.Int64 // client connections
+	kept           atomic.Int64 // bytes of bodies kept for another attempt
 	draining       atomic.Bool
 	stopped        chan struct{} // closed when nothing new is accepted
 	finished       chan struct{} // closed when everything has ended

@@ -70,6 +70,7 @@ const (
 	upstreamBadResponse
 	upstreamTruncated
 	tunnelIdle
+	localResources
 	internalError
 	reasons
 )
@@ -146,6 +147,7 @@ var reasonTable = [reasons]ReasonInfo{
 	upstreamBadResponse:    {"upstream_bad_response", FromUpstream, 502, "BAD_GATEWAY", RetryNo, "The target answered something that is no valid HTTP/1.1 response to the request."},
 	upstreamTruncated:      {"upstream_truncated", FromUpstream, 502, "BAD_GATEWAY", RetryNo, "The target ended or broke off a response body: the client's copy was cut too."},
 	tunnelIdle:             {"tunnel_idle", FromPolicy, 0, "", RetryNo, "An upgraded connection was silent for the route's timeout-secs."},
+	localResources:         {"local_resources", FromInternal, 503, "SERVICE_UNAVAILABLE", RetryNo, "The proxy itself has no descriptor, port or memory left for a connection to the target."},
 	internalError:          {"internal_error", FromInternal, 500, "INTERNAL_ERROR", RetryNo, "A bug in the proxy: the error log has the stack."},
 }
 

@@ -37,7 +37,7 @@ func bindRetries(c *config.RetryPolicy, maxBuffer int64) *retryRules {
 		statuses: map[int]bool{}, backoff: [2]time.Duration{c.BackoffBase, c.BackoffMax}, jitter: c.BackoffJitter, within: c.Timeout, replay: maxBuffer,
 	}
 	for _, status := range c.StatusCodes {
-		r.statuses[status] = true
+		r.statuses[status] = status >= 200 // interim heads are no answers, and behind a 101 there is no HTTP
 	}
 	for status := 500; c.On5xx && status < 600; status++ {
 		r.statuses[status] = true
@@ -88,7 +88,9 @@ func (r *retryRules) cover(why Retry, status int) bool {
 }
 
 // repeatable reports whether the request may be sent twice, and is still here to be.
-func (x *exchange) repeatable() bool { return x.whole && isIdempotent(x.req.Method) }
+func (x *exchange) repeatable() bool {
+	return (!x.streamed || x.kept > 0) && isIdempotent(x.req.Method)
+}
 
 // inTime reports whether another attempt would begin within the policy's time.
 func (x *exchange) inTime(rules *retryRules) bool {
@@ -131,10 +133,14 @@ type cancelWaker context.CancelFunc
 
 func (c cancelWaker) Wake() { c() }
 
+// maxKept bounds the bodies that are kept for another attempt, over all requests. Over it a request is
+// streamed, and not repeated once its body has begun to leave.
+const maxKept = 64 << 20
+
 // gather reads a body into the buffer that the route's policy may want to send again.
 func (x *exchange) gather() Reason {
 	framing, length := x.req.Body()
-	if framing != wire.ByLength || length > x.route.retries.replay || x.wholeBody() || !isIdempotent(x.req.Method) {
+	if framing != wire.ByLength || length > x.route.retries.replay || x.wholeBody() || !isIdempotent(x.req.Method) || !x.keep(length) {
 		return none
 	}
 	if x.req.Continue && x.empty() {
@@ -147,6 +153,24 @@ func (x *exchange) gather() Reason {
 	r := x.down.gather(int(length))
 	x.tried = time.Now() // the client took its time, not the targets
 	return r
+}
+
+// keep takes n bytes off what all kept bodies may take, until reset.
+func (x *exchange) keep(n int64) bool {
+	if x.p.kept.Add(n) > maxKept {
+		x.p.kept.Add(-n)
+		return false
+	}
+	x.kept = n
+	return true
+}
+
+// rewind goes back to the first byte of a kept body, which stands behind the head.
+func (x *exchange) rewind() {
+	if x.kept > 0 {
+		x.r, x.received = x.head, 0
+		x.body.Reset(wire.ByLength, x.kept, &x.snap.heads)
+	}
 }
 
 // outcome is what an attempt says of its target: r is why it failed, none if it did not.

@@ -28,7 +28,7 @@ func retryable(t *testing.T) *exchange {
 	rules := bindRetries(&config.RetryPolicy{
 		MaxAttempts: 3, Timeout: time.Hour, StatusCodes: []int{503}, ConnectionError: true, OnTimeout: true,
 	}, 0)
-	x := &exchange{attempts: 1, whole: true, tried: time.Now(), route: &boundRoute{retries: rules, pool: pool}}
+	x := &exchange{attempts: 1, tried: time.Now(), route: &boundRoute{retries: rules, pool: pool}}
 	x.req.Method = []byte("GET")
 	x.resp.Status = 503
 	return x
@@ -56,7 +56,8 @@ func TestMayRetry(t *testing.T) {
 		{"another status", func(x *exchange) { x.resp.Status = 500 }, []Retry{RetryUnsent, RetryStale, RetrySent, RetryLate}},
 		{"no budget", func(x *exchange) { x.route.pool, _ = upstream.New(upstream.Options{}) }, []Retry{RetryUnsent, RetryStale}},
 		{"no policy", func(x *exchange) { x.route.retries = &noPolicy }, []Retry{RetryUnsent, RetryStale}},
-		{"the body went out in pieces", func(x *exchange) { x.whole = false }, unsent},
+		{"the body went out in pieces", func(x *exchange) { x.streamed = true }, unsent},
+		{"the body went out in pieces and is kept", func(x *exchange) { x.streamed, x.kept = true, 1 }, all},
 		{"POST", func(x *exchange) { x.req.Method = []byte("POST") }, unsent},
 		{"PATCH", func(x *exchange) { x.req.Method = []byte("PATCH") }, unsent},
 		{"an unknown method", func(x *exchange) { x.req.Method = []byte("get") }, unsent},
@@ -93,6 +94,7 @@ func TestRetryRules(t *testing.T) {
 		{"any 5xx", config.RetryPolicy{On5xx: true}, 599, []Retry{RetryStale, RetryStatus}},
 		{"any 5xx, but this is none", config.RetryPolicy{On5xx: true}, 499, []Retry{RetryStale}},
 		{"a listed status", config.RetryPolicy{StatusCodes: []int{429}}, 429, []Retry{RetryStale, RetryStatus}},
+		{"an interim head", config.RetryPolicy{StatusCodes: []int{101}}, 101, []Retry{RetryStale}},
 		{"nothing", config.RetryPolicy{}, 503, []Retry{RetryStale}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -131,6 +133,20 @@ func TestBackoff(t *testing.T) {
 		if got := r.delay(100); got > test.most {
 			t.Errorf("base %d, at most %d: %d before repeat 100", test.base, test.most, got)
 		}
+	}
+}
+
+// TestKeptBodies bounds the bodies that are kept over all requests, and gives back what ended.
+func TestKeptBodies(t *testing.T) {
+	t.Parallel()
+	p := &Proxy{}
+	a, b := &exchange{p: p}, &exchange{p: p}
+	if !a.keep(maxKept) || b.keep(1) {
+		t.Error("one byte more than all bodies may have")
+	}
+	p.kept.Add(-a.kept)
+	if !b.keep(1) || p.kept.Load() != 1 {
+		t.Errorf("%d bytes kept", p.kept.Load())
 	}
 }
 
@@ -183,7 +199,9 @@ func TestConnectReason(t *testing.T) {
 		{dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), upstreamRefused},
 		{dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), upstreamUnreachable},
 		{dial(os.NewSyscallError("connect", syscall.ENETUNREACH)), upstreamUnreachable},
-		{dial(os.NewSyscallError("socket", syscall.EMFILE)), upstreamUnreachable},
+		{dial(os.NewSyscallError("socket", syscall.EMFILE)), localResources},
+		{dial(os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)), localResources},
+		{dial(os.NewSyscallError("socket", syscall.ENOBUFS)), localResources},
 		{dial(os.ErrDeadlineExceeded), upstreamConnectTimeout},
 		{dial(context.DeadlineExceeded), upstreamConnectTimeout},
 		{&upstream.TLSError{Err: context.DeadlineExceeded}, upstreamConnectTimeout},

@@ -121,14 +121,21 @@ func (x *exchange) bodyTrailers() []wire.Field {
 	return x.body.Trailers()
 }
 
+// feedPiece writes out, in pieces small enough for each to be progress.
 func (x *exchange) feedPiece(u *upstream.Conn, out []byte) Reason {
-	x.c.upload.enter(writingUp, x.p.sweeper.now(), x.route.writeLimit)
-	_, err := u.NetConn().Write(out)
-	r := x.c.leaveUpload(upstreamWriteTimeout)
-	if r == none && err != nil {
-		return upstreamReset
+	for len(out) > 0 {
+		n := min(len(out), 2*bufferSize)
+		x.c.upload.enter(writingUp, x.p.sweeper.now(), x.route.writeLimit)
+		_, err := u.NetConn().Write(out[:n])
+		if r := x.c.leaveUpload(upstreamWriteTimeout); r != none {
+			return r
+		}
+		if err != nil {
+			return upstreamReset
+		}
+		out = out[n:]
 	}
-	return r
+	return none
 }
 
 // uploadFailure returns why the upload failed, if it ended and that is why there is no answer.

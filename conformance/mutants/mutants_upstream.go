@@ -22,7 +22,7 @@ var upstreamMutants = []mutant{
 	},
 	{
 		Name: "upstream/panic-for-load", File: "sentinel/internal/upstream/pick.go", Tests: inPools("TestNobody"),
-		Old:  "if i < 0 && !p.anyUsable(v) {",
+		Old:  "if i < 0 && !p.anyUsable(v, wasTried) {",
 		New:  "if i < 0 {",
 		Rule: "config.md 6.4: the guard is for ejections; targets that are only full are waited for",
 	},
@@ -52,8 +52,8 @@ var upstreamMutants = []mutant{
 	},
 	{
 		Name: "upstream/past-the-line", File: "sentinel/internal/upstream/pick.go", Tests: inPools("TestLineComesFirst"),
-		Old:  "if p.pending.Len() > 0 {",
-		New:  "if p.pending.Len() > 1<<20 {",
+		Old:  "if p.pending.Present() > 0 {",
+		New:  "if p.pending.Present() > 1<<20 {",
 		Rule: "first come, first served: a newcomer does not pass who waits",
 	},
 	{

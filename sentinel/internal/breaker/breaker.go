@@ -11,6 +11,7 @@
 package breaker
 
 import (
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -48,8 +49,8 @@ type Change struct {
 	Cause    string
 }
 
-// Ticket is the admission of one request. Its holder settles it exactly once; a probe's ticket that is
-// never settled keeps its slot. Settled again, a probe's ticket does nothing, while one given by a closed
+// Ticket is the admission of one request. Its holder settles it exactly once; a probe's ticket that is not
+// settled keeps its slot for Settings.Timeout, and longer while nobody needs it. Settled again, a probe's ticket does nothing, while one given by a closed
 // breaker counts again: the breaker may then open earlier, nothing else. The zero Ticket is nobody's, and
 // every call with it does nothing.
 type Ticket struct {
@@ -71,12 +72,12 @@ type Breaker struct {
 	settings  Settings
 	changed   func(Change)
 
-	mu        sync.Mutex          // guards the rest
-	since     time.Time           // while open: when it opened
-	lasts     time.Duration       // while open: for how long, from since
-	successes int                 // while half-open
-	probes    map[Ticket]struct{} // while half-open: those not settled; its size is the slots in use
-	serial    uint32              // of the last probe
+	mu        sync.Mutex           // guards the rest
+	since     time.Time            // while open: when it opened
+	lasts     time.Duration        // while open: for how long, from since
+	successes int                  // while half-open
+	probes    map[Ticket]time.Time // while half-open: those not settled, and when each was admitted
+	serial    uint32               // of the last probe
 }
 
 // New returns a closed breaker. changed, which may be nil, is told of every transition in order, with the
@@ -104,7 +105,7 @@ func (b *Breaker) readySlowly(now time.Time) bool {
 	case Open:
 		return b.leftLocked(now) <= 0
 	case HalfOpen:
-		return len(b.probes) < b.settings.HalfOpenMaxRequests
+		return b.mayProbeLocked(now)
 	default:
 		return true
 	}
@@ -132,14 +133,40 @@ func (b *Breaker) admitSlowly(now time.Time) (Ticket, bool) {
 		}
 		b.moveLocked(w, HalfOpen, "timeout")
 	}
-	if len(b.probes) >= b.settings.HalfOpenMaxRequests {
+	if !b.slotLocked(now) {
 		return Ticket{}, false
 	}
 	b.serial++
 	t := Ticket{era: b.load().era(), serial: b.serial}
-	b.probes[t] = struct{}{}
+	b.probes[t] = now
 	return t, true
 }
+
+// slotLocked makes room for one probe, if need be by taking slots back; false: there is none.
+func (b *Breaker) slotLocked(now time.Time) bool {
+	if len(b.probes) < b.settings.HalfOpenMaxRequests {
+		return true
+	}
+	maps.DeleteFunc(b.probes, func(_ Ticket, at time.Time) bool { return b.overdue(at, now) })
+	return len(b.probes) < b.settings.HalfOpenMaxRequests
+}
+
+// mayProbeLocked reports whether slotLocked would find a slot.
+func (b *Breaker) mayProbeLocked(now time.Time) bool {
+	if len(b.probes) < b.settings.HalfOpenMaxRequests {
+		return true
+	}
+	for _, at := range b.probes {
+		if b.overdue(at, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// overdue reports whether a probe has not been settled for longer than the breaker would stay open. Its slot
+// may go to another then: a client that trickles its request must not keep everybody else out.
+func (b *Breaker) overdue(at, now time.Time) bool { return now.Sub(at) > max(b.settings.Timeout, 0) }
 
 // Success settles a ticket: the request went well.
 func (b *Breaker) Success(t Ticket) {
@@ -287,7 +314,7 @@ func (b *Breaker) moveLocked(w word, to State, cause string) bool {
 	}
 	b.successes, b.probes = 0, nil
 	if to == HalfOpen {
-		b.probes = make(map[Ticket]struct{})
+		b.probes = make(map[Ticket]time.Time)
 	}
 	if b.changed != nil {
 		b.changed(Change{From: w.state(), To: to, Cause: cause})

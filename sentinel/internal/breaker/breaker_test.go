@@ -163,6 +163,9 @@ var openCases = []walk{
 // halfOpenCases is the third row.
 var halfOpenCases = []walk{
 	{"the request that asked is the first probe", settings(1, 1, 1), probed + "probe p; refuse", afterOpen},
+	{"takes an overdue slot back when it is needed", settings(1, 1, 1), probed + "probe p; wait 30s; refuse; wait 1ns; probe q; ok p; is half_open; ok q; is closed", afterOpen + " half_open>closed:recovered"},
+	{"an overdue probe counts while nobody needs its slot", settings(1, 1, 1), probed + "probe p; wait 1h; ok p; is closed", afterOpen + " half_open>closed:recovered"},
+	{"takes back only what is overdue", settings(1, 2, 2), probed + "probe p; wait 20s; probe q; wait 11s; probe r; refuse; fail p; is half_open; ok q; ok r; is closed", afterOpen + " half_open>closed:recovered"},
 	{"admits as many at a time as it may", settings(1, 1, 3), probed + "probe p; probe q; probe r; refuse; left 0s", afterOpen},
 	{"successes close it", settings(1, 2, 2), probed + "probe p; probe q; ok p; is half_open; ok q; is closed", afterOpen + " " + recovers},
 	{"a success frees its slot", settings(1, 3, 1), probed + "probe p; ok p; probe q; refuse", afterOpen},
@@ -186,7 +189,7 @@ var halfOpenCases = []walk{
 		"a lost probe holds no slot of a later half-open", settings(1, 1, 2),
 		probed + "probe lost; probe p; fail p; wait 30s; probe p; probe q; refuse", afterOpen + " " + reopens + " " + halves,
 	},
-	{"does not end by itself", settings(1, 1, 1), probed + "probe p; wait 1000h; refuse; is half_open; abandon p; probe q", afterOpen},
+	{"does not end by itself", settings(1, 1, 1), probed + "probe p; wait 30s; refuse; is half_open; abandon p; wait 1000h; is half_open; probe q", afterOpen},
 }
 
 // staleCases are outcomes that come too late, and tickets that were settled before.

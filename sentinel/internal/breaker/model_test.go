@@ -28,6 +28,7 @@ type modelTicket struct {
 	real       Ticket
 	generation int
 	probe      bool
+	at         time.Duration // admitted
 	settled    bool
 }
 
@@ -45,13 +46,24 @@ func (m *model) open(now, d time.Duration, cause string) {
 // over reports whether an open breaker's time is.
 func (m *model) over(now time.Duration) bool { return now-m.since >= m.lasts }
 
-func (m *model) unfinished() (n int) {
+// unfinished lists the probes that hold a slot.
+func (m *model) unfinished() (list []*modelTicket) {
 	for _, t := range m.tickets {
 		if t.probe && !t.settled && t.generation == m.generation {
-			n++
+			list = append(list, t)
 		}
 	}
-	return n
+	return list
+}
+
+// overdue lists those of them whose slot may be taken back.
+func (m *model) overdue(now time.Duration) (list []*modelTicket) {
+	for _, t := range m.unfinished() {
+		if now-t.at > m.s.Timeout {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 func (m *model) ready(now time.Duration) bool {
@@ -59,13 +71,18 @@ func (m *model) ready(now time.Duration) bool {
 	case Open:
 		return m.over(now)
 	case HalfOpen:
-		return m.unfinished() < m.s.HalfOpenMaxRequests
+		return len(m.unfinished())-len(m.overdue(now)) < m.s.HalfOpenMaxRequests
 	default:
 		return true
 	}
 }
 
 func (m *model) admit(now time.Duration, real Ticket) bool {
+	if m.state == HalfOpen && len(m.unfinished()) >= m.s.HalfOpenMaxRequests {
+		for _, t := range m.overdue(now) {
+			t.settled = true
+		}
+	}
 	if !m.ready(now) {
 		return false
 	}
@@ -73,7 +90,7 @@ func (m *model) admit(now time.Duration, real Ticket) bool {
 		m.move(HalfOpen, "timeout")
 	}
 	m.admitted++
-	m.tickets = append(m.tickets, &modelTicket{real: real, generation: m.generation, probe: m.state == HalfOpen})
+	m.tickets = append(m.tickets, &modelTicket{real: real, generation: m.generation, probe: m.state == HalfOpen, at: now})
 	return true
 }
 
@@ -263,7 +280,7 @@ func (p *pair) agree(t *rapid.T) {
 	if p.count != p.m.admitted {
 		t.Fatalf("%d admitted, want %d", p.count, p.m.admitted)
 	}
-	if got, want := len(p.b.probes), p.m.unfinished(); got != want {
+	if got, want := len(p.b.probes), len(p.m.unfinished()); got != want {
 		t.Fatalf("%d slots taken, want %d", got, want)
 	}
 	for _, now := range []time.Duration{p.clock - time.Second, p.clock, p.clock + time.Minute} {

@@ -17,9 +17,16 @@ type failure string
 func (f failure) Error() string { return string(f) }
 
 const (
-	timedOut  failure = "timeout"
-	cancelled failure = "cancelled"
+	timedOut     failure = "timeout"
+	cancelled    failure = "cancelled"
+	noDescriptor failure = "no descriptor left"
+	noPort       failure = "no local address or port left"
 )
+
+// Ours reports whether a probe failed for what the prober itself lacks: that says nothing of the target.
+func Ours(err error) bool {
+	return errors.Is(err, noDescriptor) || errors.Is(err, noPort)
+}
 
 // cause is an error that has a name.
 type cause struct {
@@ -38,8 +45,8 @@ var causes = []cause{
 	{is(syscall.ECONNRESET, syscall.EPIPE), "connection reset"},
 	{is(syscall.EHOSTUNREACH, syscall.EHOSTDOWN), "host unreachable"},
 	{is(syscall.ENETUNREACH, syscall.ENETDOWN), "network unreachable"},
-	{is(syscall.EMFILE, syscall.ENFILE), "no descriptor left"},
-	{is(syscall.EADDRNOTAVAIL), "no local address or port left"},
+	{is(syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM), noDescriptor},
+	{is(syscall.EADDRNOTAVAIL), noPort},
 	{is(syscall.EACCES, syscall.EPERM), "not permitted"},
 	{as[x509.UnknownAuthorityError], "certificate: unknown authority"},
 	{as[x509.HostnameError], "certificate: wrong name"},

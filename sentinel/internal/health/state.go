@@ -36,9 +36,3 @@ func (s *State) Record(ok bool) (changed bool) {
 	}
 	return changed
 }
-
-// Fail makes the target unhealthy at once, as evidence from its traffic does: from here it takes as many
-// successes in a row as after failed probes.
-func (s *State) Fail() {
-	s.unhealthy, s.successes, s.failures = true, 0, s.thresholds.Unhealthy
-}

@@ -7,8 +7,9 @@
 //	if !ok {
 //		return errFull
 //	}
+//	defer q.Wake()
 //	defer w.Leave()
-//	for !take() {
+//	for look := w.First(); !look || !take(); look = true {
 //		if err := w.Wait(ctx); err != nil {
 //			return err
 //		}
@@ -16,7 +17,8 @@
 //	}
 //
 // Looking only when in line, both times, is what makes sure that no wake-up is lost: whatever is given
-// back after the look finds the waiter in line.
+// back after the look finds the waiter in line. Who leaves wakes the next, since more may have been given
+// back while nobody was in line.
 package limit
 
 import (
@@ -29,6 +31,7 @@ import (
 // Queue is a line of waiters. All methods are safe for concurrent use.
 type Queue struct {
 	waiting atomic.Int64 // the line's length
+	present atomic.Int64 // waiters that have joined and not left, in line or woken
 	max     int
 
 	mu   sync.Mutex // guards the rest, and where every Waiter is
@@ -41,6 +44,7 @@ type Waiter struct {
 	queue  *Queue
 	number uint64        // by arrival
 	place  *list.Element // nil: not in line
+	left   bool
 	woken  chan struct{} // holds the wake-up that Wait has not taken yet; only waiters out of line have one
 }
 
@@ -50,8 +54,12 @@ func NewQueue(max int) *Queue { return &Queue{max: max} }
 // Len returns the number of waiters in line.
 func (q *Queue) Len() int { return int(q.waiting.Load()) }
 
+// Present returns the number of waiters that have joined and not left: those in line, and those that were
+// woken and have what they wait for as good as promised.
+func (q *Queue) Present() int { return int(q.present.Load()) }
+
 // Join enters a new waiter at the end of the line; false: the line is full. What is waited for must be
-// looked at again after Join and before Wait. Leave must follow.
+// looked at again after Join and before Wait by whoever is First. Leave must follow.
 func (q *Queue) Join() (*Waiter, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -61,8 +69,17 @@ func (q *Queue) Join() (*Waiter, bool) {
 	q.last++
 	w := &Waiter{queue: q, number: q.last, woken: make(chan struct{}, 1)}
 	w.place = q.line.PushBack(w)
+	q.present.Add(1)
 	q.countLocked()
 	return w, true
+}
+
+// First reports whether nobody is before the waiter, neither in line nor woken: what there is may be its own.
+func (w *Waiter) First() bool {
+	q := w.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return w.place != nil && w.place == q.line.Front() && q.line.Len() == int(q.present.Load())
 }
 
 // Wake wakes the first in line. Without waiters it is one atomic load.
@@ -136,6 +153,10 @@ func (w *Waiter) Leave() {
 	q := w.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !w.left {
+		w.left = true
+		q.present.Add(-1)
+	}
 	if w.place != nil {
 		q.removeLocked(w)
 		return

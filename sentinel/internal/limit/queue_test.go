@@ -332,3 +332,31 @@ func TestWakeNobodyAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
+
+// TestFirst shows who may look: nobody while another was woken and has not left, however many are in line.
+func TestFirst(t *testing.T) {
+	t.Parallel()
+	q := NewQueue(3)
+	a, _ := q.Join()
+	b, _ := q.Join()
+	expectFirst(t, q, 2, a, b)
+	q.Wake()
+	if q.Present() != 2 || q.Len() != 1 || a.First() || b.First() {
+		t.Errorf("a is woken: %d present, %d in line, first: %t, %t", q.Present(), q.Len(), a.First(), b.First())
+	}
+	if err := a.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.Rejoin()
+	expectFirst(t, q, 2, a, b)
+	a.Leave()
+	a.Leave()
+	expectFirst(t, q, 1, b, a)
+}
+
+func expectFirst(t *testing.T, q *Queue, present int, first, other *Waiter) {
+	t.Helper()
+	if q.Present() != present || !first.First() || other.First() {
+		t.Errorf("%d present, want %d; first: %t, the other: %t", q.Present(), present, first.First(), other.First())
+	}
+}

@@ -43,15 +43,16 @@ func (s *slots) giveBack() {
 
 // acquire reports whether it got a slot.
 func (s *slots) acquire(ctx context.Context) bool {
-	if s.queue.Len() == 0 && s.take() {
+	if s.queue.Present() == 0 && s.take() {
 		return true
 	}
 	w, ok := s.queue.Join()
 	if !ok {
 		return false
 	}
+	defer s.queue.Wake()
 	defer w.Leave()
-	for !s.take() {
+	for look := w.First(); !look || !s.take(); look = true {
 		if w.Wait(ctx) != nil {
 			return false
 		}

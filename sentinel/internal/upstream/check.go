@@ -19,11 +19,15 @@ func (t *Target) check(ctx context.Context, first time.Duration) {
 
 // probed takes the result of one probe.
 func (t *Target) probed(state *health.State, err error) {
-	now, seen := time.Now(), &Evidence{At: time.Now()}
+	now := time.Now()
+	seen := &Evidence{At: now}
 	if err != nil {
 		seen.Cause = err.Error()
 	}
 	t.lastProbe.Store(seen)
+	if health.Ours(err) {
+		return // what we lack says nothing of the target
+	}
 	if state.Record(err == nil) {
 		t.turned(state.Healthy(), seen.Cause, now)
 	}

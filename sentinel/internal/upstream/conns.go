@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,17 +44,32 @@ func (t *Target) take() *Conn {
 	return c
 }
 
-// Dial opens a connection. Errors are those of net.Dialer or a *TLSError.
+// Dial opens a connection. With as many open as there may be an idle one has to go for it. Errors are those
+// of net.Dialer or a *TLSError.
 func (t *Target) Dial(ctx context.Context) (*Conn, error) {
-	t.mu.Lock()
-	t.open++
-	t.mu.Unlock()
+	t.makeRoom()
 	c, err := t.dial(ctx)
 	if err != nil {
 		t.drop()
 		return nil, err
 	}
 	return c, nil
+}
+
+// makeRoom counts one connection more, and closes the idle one that was used least lately if that is one
+// too many.
+func (t *Target) makeRoom() {
+	var oldest *Conn
+	t.mu.Lock()
+	t.open++
+	if t.open > t.pool.MaxConnections && len(t.idle) > 0 {
+		oldest = t.idle[0]
+		t.idle = slices.Delete(t.idle, 0, 1)
+	}
+	t.mu.Unlock()
+	if oldest != nil {
+		oldest.Close()
+	}
 }
 
 func (t *Target) dial(ctx context.Context) (*Conn, error) {

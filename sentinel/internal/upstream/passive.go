@@ -86,7 +86,10 @@ func (t *Target) eject(now time.Time, cause string) {
 func (w *window) sentence(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now.Sub(w.ejected) > w.lasts+ejectionMax {
+	switch since := now.Sub(w.ejected); {
+	case since < w.lasts: // several failures at once made it one ejection
+		return w.lasts
+	case since > w.lasts+ejectionMax:
 		w.lasts = 0
 	}
 	w.ejected, w.lasts = now, min(w.lasts+ejectionBase, ejectionMax)

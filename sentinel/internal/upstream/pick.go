@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/balance"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/breaker"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/limit"
 )
 
 // Why a Pick found no target.
@@ -31,6 +32,7 @@ type Visit struct {
 	target   *Target // claimed; nil: none
 	tried    []*Target
 	overlook objection
+	observed bool // the balancer knows how it went
 	query    balance.Query
 	ticket   breaker.Ticket // of the target's breaker
 	trial    breaker.Ticket // of its ejection
@@ -78,39 +80,45 @@ func (v *Visit) hasTried(t *Target) bool {
 // Pick claims an eligible target that the visit has not tried; Done must follow. With requests waiting in
 // line it returns ErrBusy: first come, first served.
 func (p *Pool) Pick(v *Visit) error {
-	if len(v.tried) == 0 {
-		p.budget.requests.Add(1)
-	}
-	if p.pending.Len() > 0 {
+	if p.pending.Present() > 0 {
 		return ErrBusy
 	}
 	return p.choose(v)
 }
 
 // Wait is Pick for a request that found ErrBusy: it waits in line, at most for the pool's connect timeout.
-// ErrBusy then says that the line was full or the time over. While waiting, any target will do.
+// ErrBusy then says that the line was full, the time over, or ctx done. A visit that has tried targets waits
+// only if any will do (Again): it would stand before others with places it cannot use.
 func (p *Pool) Wait(ctx context.Context, v *Visit) error {
+	if len(v.tried) > 0 && !v.Again {
+		return ErrBusy
+	}
 	w, ok := p.pending.Join()
 	if !ok {
 		p.rejected.Add(1)
 		return ErrBusy
 	}
+	// Who leaves wakes the next: there may be more places than were noticed while nobody was in line.
+	defer p.pending.Wake()
 	defer w.Leave()
-	ctx, cancel := context.WithTimeout(ctx, p.Connect)
+	return p.wait(ctx, v, w)
+}
+
+func (p *Pool) wait(ctx context.Context, v *Visit, w *limit.Waiter) error {
+	bounded, cancel := context.WithTimeout(ctx, p.Connect)
 	defer cancel()
-	v.Again = true
-	for {
-		// The line was joined before this look, so that no free target goes unnoticed between the two.
-		err := p.choose(v)
-		if err == nil {
-			return nil
+	// Nobody passes those who were here before. The line is joined before any look, so that no place that
+	// becomes free goes unnoticed between the two.
+	for look := w.First(); ; look = true {
+		if look {
+			if err := p.choose(v); !errors.Is(err, ErrBusy) {
+				return err
+			}
 		}
-		if !errors.Is(err, ErrBusy) {
-			p.pending.Wake() // the place that woke this request is another's
-			return err
-		}
-		if w.Wait(ctx) != nil {
-			p.rejected.Add(1)
+		if w.Wait(bounded) != nil {
+			if ctx.Err() == nil { // else it was the client who left
+				p.rejected.Add(1)
+			}
 			return ErrBusy
 		}
 		v.Now = time.Now()
@@ -146,7 +154,7 @@ func (p *Pool) next(v *Visit) int {
 		v.overlook = wasTried
 		i = p.balancer.Pick(&v.query)
 	}
-	if i < 0 && !p.anyUsable(v) {
+	if i < 0 && !p.anyUsable(v, wasTried) {
 		v.overlook |= wasEjected
 		if i = p.balancer.Pick(&v.query); i >= 0 {
 			p.panics(true)
@@ -174,10 +182,11 @@ func (p *Pool) panics(on bool) {
 	}
 }
 
-// anyUsable reports whether a target that the visit may use is only full.
-func (p *Pool) anyUsable(v *Visit) bool {
+// anyUsable reports whether there is a target that has nothing against it but its load, and what is
+// overlooked.
+func (p *Pool) anyUsable(v *Visit, overlook objection) bool {
 	for _, t := range p.targets {
-		if v.may(t) && t.usable(v.Now, v.overlook&wasEjected != 0) {
+		if v.may(t, overlook) && t.usable(v.Now, overlook&wasEjected != 0) {
 			return true
 		}
 	}
@@ -185,17 +194,17 @@ func (p *Pool) anyUsable(v *Visit) bool {
 }
 
 // may reports whether the visit may go to t at all.
-func (v *Visit) may(t *Target) bool {
-	return t.node.Weight > 0 && (v.overlook&wasTried != 0 || !v.hasTried(t))
+func (v *Visit) may(t *Target, overlook objection) bool {
+	return t.node.Weight > 0 && (overlook&wasTried != 0 || !v.hasTried(t))
 }
 
 // objection says why there is no target.
 func (p *Pool) objection(v *Visit) error {
-	if p.anyUsable(v) {
+	if p.anyUsable(v, v.overlook) {
 		return ErrBusy
 	}
 	for _, t := range p.targets {
-		if v.may(t) && !t.down.Load() && !t.breaker.Ready(v.Now) {
+		if v.may(t, v.overlook) && !t.down.Load() && !t.breaker.Ready(v.Now) {
 			return ErrOpen
 		}
 	}
@@ -219,7 +228,10 @@ func (v *Visit) claim(t *Target) bool {
 			return false
 		}
 	}
-	v.target = t
+	if len(v.tried) == 0 {
+		t.pool.budget.requests.Add(1)
+	}
+	v.target, v.observed = t, false
 	v.tried = append(v.tried, t)
 	t.requests.Add(1)
 	return true
@@ -236,11 +248,24 @@ const (
 	Failed                   // no answer, or half of one: connect error, reset, timeout
 )
 
-// Answered tells that the head of the answer is there. A breaker's trial ends here: its body may take
-// hours, and would keep everybody else waiting for what is known.
-func (v *Visit) Answered(o Outcome, cause string, now time.Time) {
+// Answered tells that the head of the answer is there, took after the request was sent; 0: nobody knows,
+// the client was still sending it. A breaker's trial ends here: the body may take hours, and would keep
+// everybody else waiting for what is known.
+func (v *Visit) Answered(o Outcome, cause string, took time.Duration, now time.Time) {
+	v.observe(o, took, now)
 	if v.target != nil && v.OnTrial() {
 		v.target.settle(v, o, cause, now)
+	}
+}
+
+// observe tells the balancer, if it learns, how the attempt went, once.
+func (v *Visit) observe(o Outcome, took time.Duration, now time.Time) {
+	if v.observed || v.target == nil || v.target.pool.observer == nil || o == Abandoned {
+		return
+	}
+	v.observed = true
+	if took > 0 || o != Success {
+		v.target.pool.observer.Observe(v.target.index, now, took, o != Success)
 	}
 }
 
@@ -248,8 +273,8 @@ func (v *Visit) Answered(o Outcome, cause string, now time.Time) {
 // see how it goes.
 func (v *Visit) OnTrial() bool { return v.ticket.Probe() || v.trial.Probe() }
 
-// Done ends the claim. took is the time to the head of the answer; cause is the Reason's word, for the
-// breaker's log. Without a claim it does nothing.
+// Done ends the claim. took is as in Answered, or the time to the failure; cause is the Reason's word, for
+// the breaker's log. Without a claim it does nothing.
 func (v *Visit) Done(o Outcome, cause string, took time.Duration, now time.Time) {
 	t := v.target
 	if t == nil {
@@ -257,9 +282,7 @@ func (v *Visit) Done(o Outcome, cause string, took time.Duration, now time.Time)
 	}
 	t.settle(v, o, cause, now)
 	t.record(o, cause, now)
-	if t.pool.observer != nil && o != Abandoned {
-		t.pool.observer.Observe(t.index, now, took, o != Success)
-	}
+	v.observe(o, took, now)
 	v.target = nil
 	t.leave()
 }

@@ -322,7 +322,7 @@ func TestTargetBreaker(t *testing.T) {
 		expectPick(t, p, ErrOpen)
 		done(trial, Abandoned)
 		trial = pick(t, p)
-		trial.Answered(Success, "", time.Now()) // its body goes on
+		trial.Answered(Success, "", 0, time.Now()) // its body goes on
 		second := pick(t, p)
 		done(second, Success)
 		if s := target.breaker.State(); s != breaker.Closed {

@@ -162,7 +162,7 @@ func (p *Pool) Open() (n int) {
 }
 
 // Pending counts the requests that wait for a connection.
-func (p *Pool) Pending() int { return p.pending.Len() }
+func (p *Pool) Pending() int { return p.pending.Present() }
 
 // PendingRejected counts the requests that found no place in line, or waited in vain.
 func (p *Pool) PendingRejected() uint64 { return p.rejected.Load() }
