@@ -104,7 +104,7 @@ func (x *exchange) pause(after Reason) Reason {
 		return none
 	}
 	if x.route.retries.jitter {
-		d = jittered(d, rand.Float64())
+		d = jittered(d, rand.Float64()) //nolint:gosec // G404: nobody gains by guessing a wait
 	}
 	return x.await(d, func(ctx context.Context) { <-ctx.Done() })
 }

@@ -1,0 +1,17 @@
+package conformance
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/sentinel-proxy/sentinel-go/fixtures/fault"
+)
+
+var scale = flag.Int("scale", 1, "multiplies the rates and counts of the tests of failing upstreams; 1 is what CI has time for")
+
+// TestMain lets this program be an origin in a process of its own, which a test can kill.
+func TestMain(m *testing.M) {
+	fault.OriginMain()
+	os.Exit(m.Run())
+}
