@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// held is what a proxy holds that an outage could pile up.
+// holding is what a proxy holds that an outage could pile up.
 type holding struct{ goroutines, sockets int }
 
 // TestAllKilled is UP-02: with every target killed and the breakers open, clients get their 503 at once and
