@@ -186,7 +186,8 @@ func (x *exchange) exchangeWith(u *upstream.Conn) Reason {
 	case r != none:
 		x.stopUpload()
 	case x.route.retries.statuses[x.resp.Status] && x.mayRetry(upstreamStatus):
-		r, reuse = upstreamStatus, x.dropAnswer()
+		whole := x.stopUpload()
+		r, reuse = upstreamStatus, x.dropAnswer() && whole
 	default:
 		x.answered()
 		r, reuse = x.passOn(u)

@@ -20,7 +20,7 @@ type Schedule struct {
 
 // Run calls probe at the times of the schedule and report with its outcome, both on the caller's goroutine.
 // Each interval is up to a tenth shorter or longer than Interval, so that probes of many targets and of
-// many proxies do not stay in step. Ticks that pass during a probe are skipped. Run returns when ctx is
+// many proxies do not stay in step. Ticks that pass during a probe are one, due at its end. Run returns when ctx is
 // done; a probe that runs then is cancelled by its context, and not reported.
 func (s *Schedule) Run(ctx context.Context, probe func(context.Context) error, report func(err error, took time.Duration)) {
 	if s.Interval <= 0 {
@@ -50,18 +50,18 @@ func (s *Schedule) Run(ctx context.Context, probe func(context.Context) error, r
 	}
 }
 
-// next returns the first tick of those that follow due which is not over at now.
+// next returns the tick after due. Ticks that passed during a probe are one, which is due now: waiting for the
+// next would make a target that hangs healthy for an interval longer.
 func (s *Schedule) next(due, now time.Time) time.Time {
 	random := s.Random
 	if random == nil {
 		random = rand.Float64
 	}
-	for {
-		due = due.Add(time.Duration(float64(s.Interval) * (1 - jitter + 2*jitter*random())))
-		if !due.Before(now) {
-			return due
-		}
+	due = due.Add(time.Duration(float64(s.Interval) * (1 - jitter + 2*jitter*random())))
+	if due.Before(now) {
+		return now
 	}
+	return due
 }
 
 // Spread returns the Schedule.First of the i-th of n targets with the same interval, counted from 0: they

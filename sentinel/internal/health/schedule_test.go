@@ -58,7 +58,7 @@ func TestScheduleTimes(t *testing.T) {
 		{"longest", 0, almostOne, nil, []time.Duration{0, 11 * s, 22 * s, 33 * s, 44 * s}},
 		{"probes that take time", 0, 0.5, []time.Duration{9 * s, s, 0, 5 * s}, []time.Duration{0, 10 * s, 20 * s, 30 * s, 40 * s}},
 		{"one as long as the interval", 0, 0.5, []time.Duration{10 * s}, []time.Duration{0, 10 * s, 20 * s, 30 * s, 40 * s}},
-		{"one that skips two ticks", 0, 0.5, []time.Duration{25 * s}, []time.Duration{0, 30 * s, 40 * s}},
+		{"one that takes two ticks and a half", 0, 0.5, []time.Duration{25 * s}, []time.Duration{0, 25 * s, 35 * s, 45 * s}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
