@@ -105,6 +105,8 @@ func playRaw(t *testing.T, v *fixtures.RawVector, o *origin, s *subject) rawResu
 	s.stop(t)
 	o.must(t, "the proxy's upstream connections are closed", func() bool { return o.open == 0 })
 	res.client = runes(c.got)
+	o.mu.Lock() // a connection that was opened for nobody may be accepted only now
+	defer o.mu.Unlock()
 	for _, r := range o.requests {
 		if strings.HasPrefix(r.start, "GET "+fence+" ") {
 			continue
