@@ -86,13 +86,9 @@ func (p *Proxy) logEvent(e *stateEvent) {
 func (p *Proxy) logBreaker(e *stateEvent, entry *telemetry.AuditEntry) {
 	from, to := e.From.String(), e.To.String()
 	p.log.Warn("circuit breaker "+to, "upstream", e.upstream, "target", e.Target, "route", e.route, "from", from, "cause", e.Cause)
-	component := "upstream:" + e.upstream
-	if e.Target != "" {
-		component += "/" + e.Target
-	}
 	entry.Event, entry.Reason = telemetry.EventCircuitBreakerChange, e.Cause
 	entry.Action = to
-	entry.Metadata = attributes("component", component, "from", from, "to", to)
+	entry.Metadata = attributes("component", telemetry.BreakerComponent(e.upstream, e.Target), "from", from, "to", to)
 }
 
 func attributes(pairs ...string) (list []telemetry.Attribute) {

@@ -64,7 +64,7 @@ func (x *exchange) pick(last Reason) Reason {
 	x.visit.Again = x.route.retries.again || last == upstreamStale
 	err := x.route.pool.Pick(&x.visit)
 	if errors.Is(err, upstream.ErrBusy) {
-		r := x.await(0, func(ctx context.Context) { err = x.route.pool.Wait(ctx, &x.visit) })
+		r := x.await(func(ctx context.Context) { err = x.route.pool.Wait(ctx, &x.visit) })
 		if r != none {
 			x.visit.Done(upstream.Abandoned, "", 0, x.started)
 			return r
@@ -144,7 +144,7 @@ func (x *exchange) connect(t *upstream.Target, fresh bool) (u *upstream.Conn, r 
 		return u, none
 	}
 	var err error
-	r = x.await(0, func(ctx context.Context) { u, err = t.Dial(ctx) }) // within connect-secs
+	r = x.await(func(ctx context.Context) { u, err = t.Dial(ctx) }) // within connect-secs
 	if r != none {
 		if u != nil {
 			u.Close()

@@ -130,7 +130,7 @@ func (b *routeBreaker) admit(x *exchange) (ok bool) {
 	if b == nil {
 		return true
 	}
-	if x.trial, ok = b.Admit(x.started); !ok {
+	if x.trial, ok = b.Admit(x.tried); !ok {
 		b.rejected.Inc()
 	}
 	return ok

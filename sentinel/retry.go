@@ -106,7 +106,11 @@ func (x *exchange) pause(after Reason) Reason {
 	if x.route.retries.jitter {
 		d = jittered(d, rand.Float64()) //nolint:gosec // G404: nobody gains by guessing a wait
 	}
-	return x.await(d, func(ctx context.Context) { <-ctx.Done() })
+	return x.await(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		<-ctx.Done()
+	})
 }
 
 // jittered is d, up to a fifth shorter or longer as chance, from 0 to 1, says: requests that failed together
@@ -115,13 +119,9 @@ func jittered(d time.Duration, chance float64) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*chance))
 }
 
-// await runs wait, which must end with its context. The sweeper ends it when the client leaves. 0: as long
-// as it likes.
-func (x *exchange) await(d time.Duration, wait func(context.Context)) Reason {
+// await runs wait, which must end with its context. The sweeper ends it when the client leaves.
+func (x *exchange) await(wait func(context.Context)) Reason {
 	ctx, cancel := context.WithCancel(context.Background())
-	if d > 0 {
-		ctx, cancel = context.WithTimeout(context.Background(), d)
-	}
 	defer cancel()
 	x.c.peer = cancelWaker(cancel)
 	x.c.enter(connecting, never) // what is waited for has its own end; the client may still leave

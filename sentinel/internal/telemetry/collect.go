@@ -183,13 +183,14 @@ func (s sink) upstream(u *UpstreamMetrics) {
 		case changedHealth:
 			s.counter(healthTurnsDesc, n, u.id, c.target, c.to)
 		case changedBreaker:
-			s.counter(turnsDesc, n, component(u.id, c.target), "", c.to)
+			s.counter(turnsDesc, n, BreakerComponent(u.id, c.target), "", c.to)
 		}
 	}
 }
 
-// component names a breaker: that of an upstream's target, or of a route's use of the upstream.
-func component(upstream, target string) string {
+// BreakerComponent names a breaker in metrics and audit entries: that of an upstream's target, or, with an
+// empty target, of a route's use of the upstream.
+func BreakerComponent(upstream, target string) string {
 	if target == "" {
 		return "upstream:" + upstream
 	}
@@ -225,7 +226,7 @@ func number(b bool) float64 {
 
 func (s sink) target(id, address string, t *TargetStats) {
 	s.gauge(healthyDesc, number(t.Healthy), id, address)
-	s.gauge(breakerDesc, float64(t.Breaker), component(id, address), "")
+	s.gauge(breakerDesc, float64(t.Breaker), BreakerComponent(id, address), "")
 	s.gauge(activeHereDesc, float64(t.InFlight), id, address)
 	s.counter(triedDesc, t.Requests, id, address)
 	s.counter(failedDesc, t.Failures, id, address)
@@ -237,14 +238,14 @@ func (s sink) upstreamRoute(upstream string, r *UpstreamRoute) {
 	s.counter(attemptsDesc, r.Attempts.n.Load(), upstream, r.id)
 	s.counter(retriesDesc, r.Retries.n.Load(), upstream, r.id)
 	if state := r.breaker.Load(); state != nil {
-		s.gauge(breakerDesc, float64((*state)()), component(upstream, ""), r.id)
-		s.counter(rejectedDesc, r.Rejected.n.Load(), component(upstream, ""), r.id)
+		s.gauge(breakerDesc, float64((*state)()), BreakerComponent(upstream, ""), r.id)
+		s.counter(rejectedDesc, r.Rejected.n.Load(), BreakerComponent(upstream, ""), r.id)
 	}
 	r.mu.Lock()
 	failures, turns := maps.Clone(r.failures), maps.Clone(r.turns)
 	r.mu.Unlock()
 	for to, n := range turns {
-		s.counter(turnsDesc, n, component(upstream, ""), r.id, to)
+		s.counter(turnsDesc, n, BreakerComponent(upstream, ""), r.id, to)
 	}
 	for reason, n := range failures {
 		s.counter(failuresDesc, n, upstream, r.id, reason)

@@ -140,6 +140,7 @@ func (p *Pool) choose(v *Visit) error {
 			return p.objection(v)
 		}
 		if v.claim(p.targets[i]) {
+			p.earn(v)
 			return nil
 		}
 	}

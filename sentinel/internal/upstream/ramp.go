@@ -96,7 +96,6 @@ func (r *ramp) sharing(now time.Time) float64 {
 // gradually lets the request go to the chosen target unless that is coming back and has had its share:
 // then to another that is not, if there is one.
 func (p *Pool) gradually(v *Visit, chosen int) int {
-	p.earnAll(v)
 	t := p.targets[chosen]
 	if !t.ramp.running() || t.ramp.spend() {
 		return chosen
@@ -109,8 +108,12 @@ func (p *Pool) gradually(v *Visit, chosen int) int {
 	return chosen
 }
 
-// earnAll gives every returning target its part of the present request.
-func (p *Pool) earnAll(v *Visit) {
+// earn gives every returning target its part of the request that has just been claimed: once for each,
+// however often the balancer was asked.
+func (p *Pool) earn(v *Visit) {
+	if p.ramping.Load() == 0 {
+		return
+	}
 	total := 0
 	for _, t := range p.targets {
 		if t.usable(v.Now, false) {
