@@ -28,6 +28,16 @@ var provenElsewhere = map[string]string{
 	"tunnel_idle":              "TestTunnelIdle",
 	"connection_limit":         "TestConnectionLimit",
 	"shutting_down":            "TestDrainCuts",
+	"agent_blocked":            "TestChecklist15Rulings",
+	"agent_redirected":         "TestChecklist15Rulings",
+	"agent_challenged":         "TestChecklist15Rulings",
+	"agent_timeout":            "TestAgentFailures",
+	"agent_bad_reply":          "TestAgentFailures",
+	"agent_breaker_open":       "TestAgentFailures",
+	"agent_busy":               "TestAgentFailures",
+	"agent_body_too_large":     "TestAgentFailures",
+	"agent_encoding":           "TestAgentFailures",
+	"agent_response_failed":    "TestAgentFailures",
 	"local_resources":          "TestConnectReason", // of package sentinel: descriptors run out for everybody here
 	"internal_error":           "TestPanic",         // of package sentinel: no bytes cause a bug on purpose
 }

@@ -85,6 +85,8 @@ type accessLine struct {
 	BodyBytes     int64  `json:"body_bytes"`
 	BodyBytesSent int64  `json:"body_bytes_sent"`
 	Reused        bool   `json:"connection_reused"`
+
+	AgentMillis float64 `json:"agent_duration_ms"`
 }
 
 // accessLog collects access lines.

@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"github.com/sentinel-proxy/sentinel-go/fixtures/fault"
+	"github.com/sentinel-proxy/sentinel-go/fixtures/rogue"
 )
 
 var scale = flag.Int("scale", 1, "multiplies the rates and counts of the tests of failing upstreams; 1 is what CI has time for")
 
-// TestMain lets this program be an origin in a process of its own, which a test can kill.
+// TestMain lets this program be an origin or an agent in a process of its own, which a test can kill.
 func TestMain(m *testing.M) {
 	fault.OriginMain()
+	rogue.AgentMain()
 	os.Exit(m.Run())
 }

@@ -24,7 +24,8 @@ func isRefusedMethod(method []byte) bool {
 
 // identify settles the trace id: the client's if it is harmless in logs, else a new one.
 func (x *exchange) identify() {
-	if id := x.clientTrace(); telemetry.ValidID(id) {
+	id := x.clientTrace()
+	if x.chosen = telemetry.ValidID(id); x.chosen {
 		x.trace = append(x.traceBuf[:0], id...)
 		return
 	}

@@ -25,6 +25,7 @@ var builtins = map[string]builtinHandler{
 	"metrics":   readOnly(answerMetrics),
 	"config":    readOnly(answerConfig),
 	"upstreams": readOnly(answerUpstreams),
+	"agents":    readOnly(answerAgents),
 	"not-found": func(*exchange) Reason { return notFound },
 }
 

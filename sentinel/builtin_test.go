@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-proxy/sentinel-go/sentinel"
 )
 
-var handlers = []string{"health", "ready", "status", "version", "metrics", "config", "upstreams", "not-found"}
+var handlers = []string{"health", "ready", "status", "version", "metrics", "config", "upstreams", "agents", "not-found"}
 
 func builtinPlan() plan {
 	var routes strings.Builder

@@ -28,8 +28,10 @@ type conn struct {
 		since  tick
 		queued int
 	}
-	fd   int   // -1: nothing to poll
-	peer waker // the upstream connection or dial being waited for
+	fd    int   // -1: nothing to poll
+	peer  waker // what the owner waits for: an upstream connection, a dial, an agent
+	sink  waker // the upstream connection that a request body is written to
+	asked waker // the agent that the upload's goroutine waits for
 
 	p        *Proxy
 	l        *listener
@@ -242,6 +244,14 @@ func (c *conn) leaveUpload(onExpiry Reason) Reason {
 	return verdict(mark, onExpiry)
 }
 
+// endQuestion ends what the upload's goroutine waits for if that is an agent.
+func (c *conn) endQuestion() {
+	word := c.upload.word.Load()
+	if p, _, _ := unpack(word); p == asking && c.upload.end(word, killed) {
+		c.asked.Wake()
+	}
+}
+
 // verdict is the Reason a mark stands for.
 func verdict(mark phase, onExpiry Reason) Reason {
 	switch mark {
@@ -286,8 +296,12 @@ func (c *conn) takes(since tick, late bool) bool {
 func (c *conn) wake(p phase) {
 	past := time.Unix(1, 0)
 	switch p {
-	case connecting, writingUp, duringUpload, awaitingHead, readingAnswer: // owner and upload wait for one upstream
+	case connecting, duringUpload, awaitingHead, readingAnswer:
 		c.peer.Wake()
+	case writingUp:
+		c.sink.Wake()
+	case asking:
+		c.asked.Wake()
 	case writingDown:
 		_ = c.nc.SetWriteDeadline(past)
 	case handshaking:
@@ -336,6 +350,16 @@ func (c *conn) handshake() bool {
 	}
 	c.p.metrics.TLSHandshake(secured.ConnectionState().Version, time.Since(start))
 	return true
+}
+
+// secured names the connection's TLS version and cipher suite; both empty without TLS.
+func (c *conn) secured() (version, cipher string) {
+	secured, ok := c.nc.(*tls.Conn)
+	if !ok {
+		return "", ""
+	}
+	state := secured.ConnectionState()
+	return tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite)
 }
 
 // lingerTime and lingerBytes bound how long and how much an ending connection is still read, so that

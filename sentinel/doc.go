@@ -18,22 +18,26 @@
 //  4. admit.go refuses what no route may see.
 //  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
 //     admit.go applies the route's limits and its encoded-slash rule.
-//  6. exchange.go: consult decides for the route's agents, none of which can be asked yet.
-//  7. handle: builtin.go, builtin_config.go and builtin_upstreams.go answer here, or forward.go offers the
-//     request to targets. An attempt is: a target that internal/upstream chose, a connection to it, the head
-//     that edit.go built, one round trip; upload.go feeds a body that is still coming, from a goroutine of
-//     its own. retry.go says whether another attempt may follow.
+//  6. consult.go asks the route's agents about the head, all at once; counsel.go keeps what they say until the
+//     exchange ends, ops.go makes the changes they want.
+//  7. handle: builtin.go, builtin_config.go, builtin_upstreams.go and builtin_agents.go answer here, or forward.go offers the
+//     request to targets. Before that, screen_request.go shows the body to the agents that want to see it: screen.go
+//     is the way of a body past agents, decode.go undoes its encoding for them. An attempt is: a target that
+//     internal/upstream chose, a connection to it, the head that edit.go built, one round trip; upload.go feeds a
+//     body that is still coming, from a goroutine of its own. retry.go says whether another attempt may follow.
 //  8. relay.go passes the answer on piece by piece, splice.go inside the kernel, tunnel.go both ways.
-//     downstream.go writes it.
+//     review.go shows it to the route's agents first. downstream.go writes it.
 //  9. refuse.go is the one place that answers for a Reason. Once a byte of an answer has left, all it can
 //     do is cut.
-//  10. record.go writes the access line, the metrics and what else the Reason calls for. The exchange is
-//     reset for the next request, or goes back to the free list when the connection parks.
+//  10. record.go writes the access line, the metrics and what else the Reason calls for; record_agent.go what
+//     agents did. The exchange is reset for the next request, or goes back to the free list when the connection
+//     parks.
 //
 // Beside that path: reason.go lists the Reasons; proxy.go builds, runs and drains; snapshot.go compiles
-// a configuration, pools.go its upstreams and breakers; events.go tells the logs what becomes of those; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
+// a configuration, pools.go its upstreams and breakers, agents.go its agents; events.go tells the logs what
+// becomes of those; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
 // default; sweeper.go and watch.go keep time; inspect.go, validate.go, problem.go and pending.go serve the
-// command line, the last also the start.
+// command line, the last also the start; agent_check.go asks an agent for it, agent_report.go says what came.
 //
 // # Invariants
 //
@@ -43,6 +47,7 @@
 //   - Nothing of a request is sent twice unless its Reason's retry rule allows that.
 //   - A claim on a target is given back once, whatever happens, after its connection.
 //   - An upstream connection goes back to its pool only after a complete answer with nothing behind it.
+//   - What an agent did not clearly allow is not allowed, unless its failure mode is open.
 //   - An exchange takes its snapshot once; a snapshot never changes.
 //   - Every wait for a peer is entered in a watch, so that the sweeper can end it.
 //   - A connection is removed from the sweeper before its descriptor is closed, so that no other gets
@@ -55,6 +60,9 @@
 //	                   connection in use; ends with the connection
 //	uploadBody         one while a request body streams; reads the client, writes the upstream; ends with
 //	                   the body, and its exchange waits for that
+//	askBeside          one for each agent but the first that is asked about one head; ends with its verdict, and
+//	                   the exchange waits for that
+//	agents.Agent       those of each agent's connections; end with Close
 //	tunnelUp           one for each upgraded connection; ends with its direction, and its exchange waits
 //	sweeper.run        one; reads watches, marks and wakes; ends with the proxy
 //	events.run         one; writes changes of upstreams to the logs; ends when the proxy has

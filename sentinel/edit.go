@@ -58,10 +58,12 @@ var (
 	nameForwardedProto = []byte("X-Forwarded-Proto")
 	nameForwardedHost  = []byte("X-Forwarded-Host")
 	nameMaxForwards    = []byte("Max-Forwards")
+
+	nameContentEncoding = []byte("Content-Encoding")
 )
 
 // editRequest builds the fields the upstream gets: the client's without those of dropUp, our own, then
-// the route's edits, so that an operator has the last word.
+// the route's edits, then those of its agents.
 func (x *exchange) editRequest() {
 	f := append(x.fields[:0], wire.Field{ID: wire.Host, Name: nameHost, Value: x.req.Authority})
 	var seen idSet
@@ -92,6 +94,13 @@ func (x *exchange) editRequest() {
 		f = append(f, wire.Field{ID: wire.XRequestID, Name: nameRequestID, Value: x.trace})
 	}
 	x.fields = x.route.requestEdits.apply(f)
+	if c := x.counsel; c != nil {
+		x.fields = c.editedByAgents(x.fields, ofRequest)
+		if c.body != nil && c.body.decoded {
+			x.fields = without(x.fields, nameContentEncoding)
+		}
+		x.fields = c.askForAll(x.fields)
+	}
 }
 
 // isDisguised reports a name that a CGI-like upstream would take for one that is not forwarded: it reads

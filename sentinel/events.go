@@ -3,16 +3,19 @@ package sentinel
 import (
 	"time"
 
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
 )
 
-// stateEvent is a change in an upstream, or of a route's breaker.
+// stateEvent is a change in an upstream, of a route's breaker, or in an agent.
 type stateEvent struct {
 	at       time.Time
 	route    string // of a route's breaker; else empty
 	upstream string
 	upstream.Event
+	agent  string // of an agent; then notice holds, and none of the above
+	notice agents.Notice
 }
 
 // maxEvents bounds the events that wait to be written: logs may be slow, and whoever tells of an event has
@@ -73,6 +76,10 @@ func countEvent(stats *telemetry.UpstreamMetrics, e *upstream.Event) {
 
 // logEvent writes an event to the log and to the audit trail.
 func (p *Proxy) logEvent(e *stateEvent) {
+	if e.agent != "" {
+		p.logNotice(e.at, e.agent, &e.notice)
+		return
+	}
 	entry := telemetry.AuditEntry{Time: e.at, Event: telemetry.EventUpstreamHealthChange, Route: e.route, Reason: eventWords[e.Kind]}
 	if e.Kind == upstream.BreakerChanged {
 		p.logBreaker(e, &entry)

@@ -58,8 +58,11 @@ type exchange struct {
 	delivered int64 // response body bytes
 	status    int   // of the answer; 0: none begun
 	reason    Reason
-	cause     string // detail of the last failure, for the error log only
-	closing   bool   // the connection ends with this exchange
+	cause     string   // detail of the last failure, for the error log only
+	counsel   *counsel // with the route's agents; nil: it has none
+	held      int64    // bytes of bodies that are in memory for the agents' sake
+	chosen    bool     // the client chose the trace id
+	closing   bool     // the connection ends with this exchange
 }
 
 // serve runs one parsed request to its end and reports whether the connection lives on. This is the
@@ -107,6 +110,9 @@ func (x *exchange) finish(keep *bool) {
 	}
 	x.record()
 	x.p.metrics.ActiveRequests.Add(-1)
+	if x.counsel != nil {
+		x.counsel.dismiss(time.Since(x.started))
+	}
 	if *keep {
 		x.reset()
 	} else if x.w > x.r {
@@ -147,15 +153,6 @@ func (x *exchange) match() Reason {
 	return x.routeLimits()
 }
 
-// consult asks the route's agents. None can be connected in this build, so each counts as failed and the
-// failure mode decides.
-func (x *exchange) consult() Reason {
-	if x.route.agentsRefuse {
-		return agentUnavailable
-	}
-	return none
-}
-
 // handle produces the answer.
 func (x *exchange) handle() Reason {
 	switch {
@@ -192,6 +189,11 @@ func (x *exchange) reset() {
 		x.p.kept.Add(-x.kept)
 		x.kept = 0
 	}
+	if x.held > 0 {
+		x.p.held.Add(-x.held)
+		x.held = 0
+	}
+	x.counsel = nil
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }

@@ -22,8 +22,14 @@ var upstreamHeads = wire.Limits{Line: 8 << 10, Size: 64 << 10, Count: 200, Name:
 
 // forward offers the request to targets until one answers, and relays the answer.
 func (x *exchange) forward() Reason {
+	if r := x.screenRequest(); r != none {
+		return r
+	}
 	x.editRequest()
 	x.tried = x.started
+	if x.counsel != nil {
+		x.tried = time.Now() // agents took their time
+	}
 	if r := x.gather(); r != none {
 		return r
 	}
@@ -236,7 +242,7 @@ func (x *exchange) encodeRequest() {
 	}
 	out = append(out, " HTTP/1.1\r\n"...)
 	out = appendFields(out, x.fields)
-	switch framing, length := x.req.Body(); {
+	switch framing, length := x.outFraming(); {
 	case framing == wire.ByChunks:
 		out = append(out, chunkedField...)
 	case framing == wire.ByLength || x.req.HasLength():
@@ -248,6 +254,18 @@ func (x *exchange) encodeRequest() {
 		out = append(out, crlf...)
 	}
 	out = append(out, crlf...)
+	x.out = x.encodeBody(out)
+}
+
+// encodeBody appends the body if all of it is here and small enough to leave in one write with its head.
+func (x *exchange) encodeBody(out []byte) []byte {
+	if s := x.screened(); s != nil {
+		x.streamed = !s.whole || len(s.held) > bufferSize
+		if !x.streamed {
+			out = append(out, s.held...)
+		}
+		return out
+	}
 	x.streamed = !x.wholeBody() || x.kept > bufferSize
 	if !x.streamed {
 		data, n, _ := x.body.Next(x.in[x.r:x.w])
@@ -255,7 +273,7 @@ func (x *exchange) encodeRequest() {
 		x.r += n
 		x.received = int64(n)
 	}
-	x.out = out
+	return out
 }
 
 // roundTrip sends the request and waits for a final response head.

@@ -105,7 +105,8 @@ func (in *Inspection) RouteTest(q RouteQuery) (*RouteResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := in.parse(&q)
+	limits := headLimits(&in.cfg.Limits)
+	req, err := q.parse(&limits)
 	if err != nil {
 		return nil, err
 	}
@@ -155,15 +156,14 @@ func (in *Inspection) listener(id string) (*config.Listener, error) {
 }
 
 // parse writes the query as a client would and reads it as the proxy would.
-func (in *Inspection) parse(q *RouteQuery) (*wire.Request, error) {
+func (q *RouteQuery) parse(limits *wire.Limits) (*wire.Request, error) {
 	text := q.Method + " " + q.URL + " HTTP/1.1\r\n" + strings.Join(append(q.Headers, ""), "\r\n")
 	if !slices.ContainsFunc(q.Headers, isHost) {
 		text += "Host: localhost\r\n" // an absolute URL's own host replaces it
 	}
-	limits := headLimits(&in.cfg.Limits)
 	req := &wire.Request{}
 	req.Reset()
-	n, fault := req.Parse([]byte(text+"\r\n"), &limits)
+	n, fault := req.Parse([]byte(text+"\r\n"), limits)
 	if fault != wire.None || n == 0 {
 		return nil, fmt.Errorf("the proxy refuses this request: %s", faultReasons[fault])
 	}

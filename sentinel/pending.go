@@ -8,7 +8,7 @@ import (
 )
 
 // pending lists what a configuration asks for and this build does not do yet, so that nobody relies on
-// it. Agents are not here as ignored: without a connection to one its failure mode decides.
+// it.
 func pending(c *config.Config) []string {
 	list := pendingSettings(c)
 	say := func(at config.Pos, format string, args ...any) {
@@ -29,9 +29,6 @@ func pending(c *config.Config) []string {
 		if f := &c.Filters[i]; f.Headers == nil && f.Agent == nil {
 			say(f.Pos, "filter %q: type %q is not in this build: it does nothing", f.ID, f.Type)
 		}
-	}
-	for i := range c.Agents {
-		say(c.Agents[i].Pos, "agent %q: agents are not in this build: it counts as failed, and the failure mode decides", c.Agents[i].ID)
 	}
 	return list
 }

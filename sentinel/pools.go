@@ -32,14 +32,14 @@ func (p *Proxy) buildPool(u *config.Upstream) (*upstream.Pool, error) {
 	}
 	if u.TLS != nil {
 		var err error
-		if o.TLS, err = clientTLS(u.TLS); err != nil {
+		if o.TLS, err = clientTLS(u.TLS, "http/1.1"); err != nil {
 			return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
 		}
 	}
 	stats := p.metrics.Upstream(u.ID)
 	o.Event = func(e upstream.Event) {
 		countEvent(stats, &e)
-		p.events.add(stateEvent{time.Now(), "", u.ID, e})
+		p.events.add(stateEvent{at: time.Now(), upstream: u.ID, Event: e})
 	}
 	pool, err := upstream.New(o)
 	if err != nil {
@@ -83,9 +83,10 @@ func poolStats(p *upstream.Pool) telemetry.UpstreamStats {
 	return s
 }
 
-func clientTLS(t *config.UpstreamTLS) (*tls.Config, error) {
+// clientTLS returns how connections to a target or an agent are secured; protocol is what is spoken over them.
+func clientTLS(t *config.UpstreamTLS, protocol string) (*tls.Config, error) {
 	c := &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: t.SNI, NextProtos: []string{"http/1.1"},
+		MinVersion: tls.VersionTLS12, ServerName: t.SNI, NextProtos: []string{protocol},
 		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // G402: off unless written; lint warns
 	}
 	if t.CACert != "" {
@@ -119,7 +120,7 @@ func (p *Proxy) bindBreaker(c *config.Route, stats *telemetry.UpstreamRoute) *ro
 	b := breaker.New(breakerSettings(c.CircuitBreaker), func(change breaker.Change) {
 		stats.Breaker(change.To.String())
 		e := upstream.Event{Kind: upstream.BreakerChanged, From: change.From, To: change.To, Cause: change.Cause}
-		p.events.add(stateEvent{time.Now(), c.ID, c.Upstream, e})
+		p.events.add(stateEvent{at: time.Now(), route: c.ID, upstream: c.Upstream, Event: e})
 	})
 	stats.SetBreaker(func() int { return int(b.State()) })
 	return &routeBreaker{b, &stats.Rejected}

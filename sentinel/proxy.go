@@ -69,6 +69,7 @@ type Proxy struct {
 	maxConnections int64
 	open           atomic.Int64 // client connections
 	kept           atomic.Int64 // bytes of bodies kept for another attempt
+	held           atomic.Int64 // bytes of bodies held for agents
 	draining       atomic.Bool
 	stopped        chan struct{} // closed when nothing new is accepted
 	finished       chan struct{} // closed when everything has ended
@@ -123,7 +124,7 @@ func reasonWords() (words []string) {
 	for _, info := range Reasons() {
 		words = append(words, info.Word)
 	}
-	return words
+	return append(words, agentKinds...)
 }
 
 // load reads the configuration the options name, and starts the demo when they name none.
@@ -219,6 +220,9 @@ func (p *Proxy) Run(ctx context.Context) {
 	for _, pool := range p.snapshot.Load().pools {
 		pool.Start()
 	}
+	for _, a := range p.snapshot.Load().agents {
+		a.Start()
+	}
 	for _, l := range p.listeners {
 		p.acceptors.Go(l.accept)
 		p.log.Info("listening", "listener", l.id, "address", l.nl.Addr().String(), "tls", l.tls != nil)
@@ -296,6 +300,9 @@ func (p *Proxy) release() {
 	if s := p.snapshot.Load(); s != nil {
 		for _, pool := range s.pools {
 			pool.Close()
+		}
+		for _, a := range s.agents {
+			a.Close(0) // nobody asks it any more
 		}
 	}
 	if p.events != nil {

@@ -51,7 +51,17 @@ const (
 	staticUnsupported
 	connectionLimit
 	shuttingDown
+	agentBlocked
+	agentRedirected
+	agentChallenged
 	agentUnavailable
+	agentTimeout
+	agentBadReply
+	agentBreakerOpen
+	agentBusy
+	agentBodyTooLarge
+	agentEncoding
+	agentResponseFailed
 	noHealthyTarget
 	breakerOpen
 	upstreamBusy
@@ -128,7 +138,17 @@ var reasonTable = [reasons]ReasonInfo{
 	staticUnsupported:      {"static_unsupported", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The route serves static files, which this build cannot do yet."},
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
-	agentUnavailable:       {"agent_unavailable", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "An agent of the route cannot be asked and its failure mode is closed."},
+	agentBlocked:           {"agent_blocked", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent refused the request: the audit entry has its rules. The status is the agent's."},
+	agentRedirected:        {"agent_redirected", FromAgent, 302, "AGENT_BLOCKED", RetryNo, "An agent sent the client elsewhere."},
+	agentChallenged:        {"agent_challenged", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent wants the client to prove something first."},
+	agentUnavailable:       {"agent_unavailable", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "An agent of the route cannot be reached, refused its config, or died while it was asked, and its failure mode is closed."},
+	agentTimeout:           {"agent_timeout", FromAgent, 504, "GATEWAY_TIMEOUT", RetryNo, "An agent gave no verdict within timeout-ms, waiting for its turn included, and its failure mode is closed."},
+	agentBadReply:          {"agent_bad_reply", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "An agent answered something that is no verdict, and its failure mode is closed."},
+	agentBreakerOpen:       {"agent_breaker_open", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "An agent failed repeatedly and is left alone for a while, and its failure mode is closed."},
+	agentBusy:              {"agent_busy", FromAgent, 503, "AGENT_UNAVAILABLE", RetryNo, "max-concurrent-calls are under way at an agent and max-agent-queue-depth wait, or the bodies held for agents take all the memory they may, and the failure mode is closed."},
+	agentBodyTooLarge:      {"agent_body_too_large", FromAgent, 413, "PAYLOAD_TOO_LARGE", RetryNo, "The request body is over max-request-body-bytes of an agent that must see it, and its failure mode is closed."},
+	agentEncoding:          {"agent_encoding", FromAgent, 400, "BAD_REQUEST", RetryNo, "The request body cannot be decoded for an agent: its Content-Encoding is unknown or broken, or it is a decompression bomb, and the failure mode is closed."},
+	agentResponseFailed:    {"agent_response_failed", FromAgent, 502, "BAD_GATEWAY", RetryNo, "An agent that must see the response failed, and its failure mode is closed: the audit entry says how."},
 	noHealthyTarget:        {"no_healthy_target", FromUpstream, 503, "NO_HEALTHY_UPSTREAM", RetryNo, "Every target of the upstream is unhealthy or has weight 0."},
 	breakerOpen:            {"breaker_open", FromUpstream, 503, "CIRCUIT_BREAKER_OPEN", RetryNo, "The circuit breaker of the route, or of every healthy target, is open after repeated failures."},
 	upstreamBusy:           {"upstream_busy", FromUpstream, 503, "SERVICE_UNAVAILABLE", RetryNo, "Every target has max-connections or max-requests in flight, and max-pending requests wait already or connect-secs were waited."},

@@ -32,6 +32,12 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 		ClientIP: x.c.client.Addr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused,
 		Reason: x.reason.String(), ConfigGeneration: x.snap.generation,
 	}
+	if c := x.counsel; c != nil {
+		a.AgentDuration = c.took
+		if c.decided != nil {
+			a.Agent = c.decided.b.id
+		}
+	}
 	if i := len(a.Path) - len(x.req.Query) - 1; x.req.HasQuery && i >= 0 {
 		a.Path, a.Query = a.Path[:i], x.req.Query
 	}
@@ -61,8 +67,7 @@ func (x *exchange) recordReason(took time.Duration) {
 	case FromUpstream, FromInternal:
 		x.logError(info, took)
 	case FromAgent:
-		x.logError(info, took)
-		x.audit(info)
+		x.recordAgent(info, took)
 	case FromPolicy:
 		if x.reason != tunnelIdle && x.reason != shuttingDown { // nothing was refused
 			x.audit(info)

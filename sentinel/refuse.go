@@ -26,21 +26,32 @@ func (x *exchange) refuse(r Reason) {
 		x.status = reasonTable[clientGone].Status
 		return
 	}
-	x.localReply(info.Status)
-	page := x.errorPage(r)
-	x.fields = append(x.fields, field(wire.ContentType, "Content-Type", page.contentType))
+	status, page := x.refusal(r)
+	x.localReply(status)
+	if page.contentType != "" {
+		x.fields = append(x.fields, field(wire.ContentType, "Content-Type", page.contentType))
+	}
 	for _, h := range page.headers {
 		x.fields = append(without(x.fields, []byte(h[0])), named(h[0], h[1]))
 	}
-	switch info.Status {
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	switch {
+	case isRuling(r): // the agent said what it wants to say
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
 		x.fields = append(x.fields, field(wire.Other, "Retry-After", strconv.Itoa(retryAfter)))
-	case http.StatusMethodNotAllowed:
+	case status == http.StatusMethodNotAllowed:
 		x.fields = append(x.fields, field(wire.Other, "Allow", allowed(r)))
 	}
 	if sent := x.sendLocal([]byte(page.body)); sent != none {
 		x.down.cut()
 	}
+}
+
+// refusal returns what the client gets for a Reason.
+func (x *exchange) refusal(r Reason) (status int, p page) {
+	if isRuling(r) {
+		return x.counsel.rulingPage()
+	}
+	return reasonTable[r].Status, x.errorPage(r)
 }
 
 // retryAfter is what Retry-After says, in seconds.
@@ -68,9 +79,15 @@ func (x *exchange) sendLocal(body []byte) Reason {
 	if x.route != nil {
 		x.fields = x.route.responseEdits.apply(x.fields)
 	}
+	if c := x.counsel; c != nil && c.decided == nil {
+		x.fields = c.editedByAgents(x.fields, ofResponse)
+	}
 	x.reply.fields, x.reply.length = x.fields, int64(len(body))
-	if x.reply.status == http.StatusNoContent {
-		x.reply.length = -1
+	switch x.reply.status {
+	case http.StatusNoContent, http.StatusNotModified:
+		x.reply.length, body = -1, nil
+	case http.StatusResetContent: // RFC 9110 15.3.6
+		x.reply.length, body = 0, nil
 	}
 	if string(x.req.Method) == http.MethodHead {
 		body = nil

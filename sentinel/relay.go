@@ -14,6 +14,15 @@ func (x *exchange) relay(u *upstream.Conn) Reason {
 	framing, length := x.resp.Body()
 	x.answer.Reset(framing, length, &upstreamHeads)
 	x.editResponse()
+	if x.counsel != nil {
+		return x.relayReviewed(u)
+	}
+	return x.relayAnswer(u)
+}
+
+// relayAnswer is relay once the head is edited.
+func (x *exchange) relayAnswer(u *upstream.Conn) Reason {
+	framing, length := x.resp.Body()
 	x.reply = reply{status: x.resp.Status, phrase: x.resp.Reason, fields: x.fields, framing: framing, length: x.resp.DeclaredLength()}
 	if x.upload.reading() {
 		x.closing = true // the rest of the request may never be read
@@ -29,6 +38,11 @@ func (x *exchange) relay(u *upstream.Conn) Reason {
 	if r := x.down.respond(piece); r != none || x.reply.whole {
 		return r
 	}
+	return x.relayBulk(u)
+}
+
+// relayBulk relays what follows the first piece by the cheapest way there is. Nothing of it is in the buffer.
+func (x *exchange) relayBulk(u *upstream.Conn) Reason {
 	if x.canSplice(u) {
 		return x.spliceRest(u)
 	}
@@ -85,23 +99,30 @@ func unframe(b *wire.Body, buf []byte) (data []byte, used int, fault wire.Fault)
 
 // relayRest relays what follows the first piece.
 func (x *exchange) relayRest(u *upstream.Conn) Reason {
-	for !x.answer.Done() {
-		ended, r := x.refill(u)
-		if r != none {
-			return r
-		}
-		if ended {
-			break
-		}
-		piece, r := x.bufferedPiece()
+	for last := x.answer.Done(); !last; {
+		piece, ended, r := x.readAnswer(u)
 		if r == none && len(piece) > 0 {
 			r = x.down.send(piece)
 		}
 		if r != none {
 			return r
 		}
+		last = ended
 	}
 	return x.down.end(x.trailers())
+}
+
+// readAnswer returns the next piece of the answer's body as the upstream sends it. last says that nothing
+// follows.
+func (x *exchange) readAnswer(u *upstream.Conn) (piece []byte, last bool, r Reason) {
+	if x.trip.Used == x.trip.N && !x.answer.Done() {
+		ended, r := x.refill(u)
+		if r != none || ended {
+			return nil, ended, r
+		}
+	}
+	piece, r = x.bufferedPiece()
+	return piece, x.answer.Done(), r
 }
 
 // brokenOff says why the answer ended early: an upstream that gets half a request ends it, too.

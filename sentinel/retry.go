@@ -89,7 +89,7 @@ func (r *retryRules) cover(why Retry, status int) bool {
 
 // repeatable reports whether the request may be sent twice, and is still here to be.
 func (x *exchange) repeatable() bool {
-	return (!x.streamed || x.kept > 0) && isIdempotent(x.req.Method)
+	return (!x.streamed || x.kept > 0 || x.bodyHeld()) && isIdempotent(x.req.Method)
 }
 
 // inTime reports whether another attempt would begin within the policy's time.
@@ -122,16 +122,37 @@ func jittered(d time.Duration, chance float64) time.Duration {
 // await runs wait, which must end with its context. The sweeper ends it when the client leaves.
 func (x *exchange) await(wait func(context.Context)) Reason {
 	ctx, cancel := context.WithCancel(context.Background())
+	return x.awaitIn(ctx, cancel, wait)
+}
+
+// awaitWithin is await with a context that has a deadline.
+func (x *exchange) awaitWithin(d time.Duration, wait func(context.Context)) Reason {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	return x.awaitIn(ctx, cancel, wait)
+}
+
+func (x *exchange) awaitIn(ctx context.Context, cancel context.CancelFunc, wait func(context.Context)) Reason {
 	defer cancel()
-	x.c.peer = cancelWaker(cancel)
+	peer := x.c.peer
+	defer func() { x.c.peer = peer }()
+	x.c.peer = &cancelWaker{cancel, peer}
 	x.c.enter(connecting, never) // what is waited for has its own end; the client may still leave
 	wait(ctx)
 	return x.c.leave(internalError)
 }
 
-type cancelWaker context.CancelFunc
+// cancelWaker ends a wait, and what else was being waited for: an upload may still write to an upstream.
+type cancelWaker struct {
+	cancel context.CancelFunc
+	peer   waker // nil: nothing else
+}
 
-func (c cancelWaker) Wake() { c() }
+func (w *cancelWaker) Wake() {
+	w.cancel()
+	if w.peer != nil {
+		w.peer.Wake()
+	}
+}
 
 // maxKept bounds the bodies that are kept for another attempt, over all requests. Over it a request is
 // streamed, and not repeated once its body has begun to leave.
@@ -140,14 +161,11 @@ const maxKept = 64 << 20
 // gather reads a body into the buffer that the route's policy may want to send again.
 func (x *exchange) gather() Reason {
 	framing, length := x.req.Body()
-	if framing != wire.ByLength || length > x.route.retries.replay || x.wholeBody() || !isIdempotent(x.req.Method) || !x.keep(length) {
+	if framing != wire.ByLength || length > x.route.retries.replay || x.screened() != nil || x.wholeBody() || !isIdempotent(x.req.Method) || !x.keep(length) {
 		return none
 	}
-	if x.req.Continue && x.empty() {
-		if r := x.down.interim(100, nil); r != none {
-			return r
-		}
-		x.req.Continue = false
+	if r := x.askForBody(); r != none {
+		return r
 	}
 	x.bodyStart = x.p.sweeper.now()
 	r := x.down.gather(int(length))
@@ -165,8 +183,13 @@ func (x *exchange) keep(n int64) bool {
 	return true
 }
 
-// rewind goes back to the first byte of a kept body, which stands behind the head.
+// rewind goes back to the first byte of a body that is here to its end. A kept one stands behind the head.
 func (x *exchange) rewind() {
+	if s := x.screened(); s != nil {
+		s.given = s.given && !s.whole
+		s.halt.Store(false)
+		return
+	}
 	if x.kept > 0 {
 		x.r, x.received = x.head, 0
 		x.body.Reset(wire.ByLength, x.kept, &x.snap.heads)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/route"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
@@ -21,6 +22,7 @@ type snapshot struct {
 	maxHead    int         // largest buffer a request head may need
 	views      map[string]*view
 	pools      []*upstream.Pool
+	agents     map[string]*agents.Agent
 	server     *boundRoute // answers OPTIONS for the proxy itself
 }
 
@@ -60,7 +62,7 @@ type boundRoute struct {
 	retries       *retryRules
 	breaker       *routeBreaker // nil: none
 	websocket     bool
-	agentsRefuse  bool // an agent cannot be asked, and its failure mode is closed
+	agents        []*boundAgent // in the order of the route's filters
 	errorFormat   string
 	errorPages    map[int]errorPage
 }
@@ -84,9 +86,13 @@ func (p *Proxy) buildSnapshot(cfg *config.Config, generation uint64) (*snapshot,
 		pools[pool.ID] = pool
 		s.pools = append(s.pools, pool)
 	}
+	var err error
+	if s.agents, err = p.buildAgents(cfg); err != nil {
+		return nil, err
+	}
 	routes := map[string]*boundRoute{}
 	for i := range cfg.Routes {
-		r, err := p.bind(cfg, &cfg.Routes[i], pools)
+		r, err := p.bind(cfg, &cfg.Routes[i], pools, s.agents)
 		if err != nil {
 			return nil, err
 		}
@@ -140,11 +146,11 @@ func conditions(list []config.Condition) (out []route.Condition) {
 }
 
 // bind makes a route ready to serve.
-func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upstream.Pool) (*boundRoute, error) {
+func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upstream.Pool, all map[string]*agents.Agent) (*boundRoute, error) {
 	r := &boundRoute{
 		id: c.ID, cfg: c, upstream: c.Upstream, pool: pools[c.Upstream], metrics: p.metrics.Route(c.ID),
 		maxBody: c.Policies.MaxBodySize, websocket: c.WebSocket.Enabled, tunnelLimit: never,
-		agentsRefuse: agentsRefuse(cfg, c),
+		agents: p.bindAgents(cfg, c, all),
 	}
 	if r.maxBody == 0 {
 		r.maxBody = cfg.Limits.MaxBodySize
@@ -204,28 +210,6 @@ func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
 	}
 	r.headLimit = ticks(request)
 	r.readLimit, r.writeLimit = ticks(t.Read), ticks(t.Write)
-}
-
-// agentsRefuse decides what the route's agents decide: none can be connected in this build, so each fails
-// and its failure mode counts: the filter's if written, then the route's, then the agent's, then closed.
-func agentsRefuse(cfg *config.Config, c *config.Route) bool {
-	for _, id := range c.Filters {
-		f := filterOf(cfg, id)
-		if f == nil || f.Agent == nil {
-			continue
-		}
-		mode := f.Agent.FailureMode
-		if mode == "" {
-			mode = c.Policies.FailureMode
-		}
-		if i := slices.IndexFunc(cfg.Agents, func(a config.Agent) bool { return a.ID == f.Agent.Agent }); mode == "" && i >= 0 {
-			mode = cfg.Agents[i].FailureMode
-		}
-		if mode != "open" {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *boundRoute) bindErrorPages(c *config.ErrorPages) error {

@@ -31,8 +31,7 @@ type sweeper struct {
 	mu    sync.Mutex // guards the rest, and is held while marking and waking
 	conns []*conn
 	poll  []unix.PollFd
-	words []uint64 // the watch each polled connection had
-	who   []*conn
+	who   []polled
 
 	everyTick   func(now time.Time) // looks after idle upstream connections
 	everySecond func()              // trims what is free
@@ -45,6 +44,13 @@ func newSweeper() *sweeper {
 }
 
 func (s *sweeper) now() tick { return tick(s.ticks.Load()) }
+
+// polled is a wait of a connection whose client is asked whether it left.
+type polled struct {
+	c    *conn
+	w    *watch
+	word uint64
+}
 
 // run ticks until stop is closed.
 func (s *sweeper) run(stop <-chan struct{}) {
@@ -105,17 +111,23 @@ func (s *sweeper) settle() {
 // collect ends the waits whose deadline has passed and lists the clients to ask whether they left: those
 // that have waited for an upstream for more than a tick, and now and then the parked ones.
 func (s *sweeper) collect(now tick, parked bool) {
-	s.poll, s.words, s.who = s.poll[:0], s.words[:0], s.who[:0]
+	s.poll, s.who = s.poll[:0], s.who[:0]
 	for _, c := range s.conns {
-		s.expire(&c.upload, c, now)
+		if word, p, since := s.expire(&c.upload, c, now); p == asking && after(now, since+1) {
+			s.ask(c, &c.upload, word)
+		}
 		word, p, since := s.expire(&c.watch, c, now)
 		waiting := (p == awaitingHead || p == readingAnswer || p == connecting) && after(now, since+1)
 		if waiting || parked && (p == idle || p == readingHead) {
-			s.poll = append(s.poll, unix.PollFd{Fd: int32(c.fd), Events: unix.POLLRDHUP})
-			s.words = append(s.words, word)
-			s.who = append(s.who, c)
+			s.ask(c, &c.watch, word)
 		}
 	}
+}
+
+// ask has markGone look whether the client of a wait left.
+func (s *sweeper) ask(c *conn, w *watch, word uint64) {
+	s.poll = append(s.poll, unix.PollFd{Fd: int32(c.fd), Events: unix.POLLRDHUP})
+	s.who = append(s.who, polled{c, w, word})
 }
 
 func (s *sweeper) expire(w *watch, c *conn, now tick) (word uint64, p phase, since tick) {
@@ -144,9 +156,10 @@ func (s *sweeper) markGone() {
 		if s.poll[i].Revents == 0 {
 			continue
 		}
-		p, _, _ := unpack(s.words[i])
-		if s.who[i].watch.end(s.words[i], gone) {
-			s.who[i].wake(p)
+		who := &s.who[i]
+		p, _, _ := unpack(who.word)
+		if who.w.end(who.word, gone) {
+			who.c.wake(p)
 		}
 	}
 }

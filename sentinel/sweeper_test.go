@@ -22,6 +22,19 @@ func (r *recorder) SetReadDeadline(time.Time) error  { return r.note("read") }
 func (r *recorder) SetWriteDeadline(time.Time) error { return r.note("write") }
 func (r *recorder) Wake()                            { _ = r.note("peer") }
 
+// other is a recorder's part that notes by another name.
+type other struct {
+	*recorder
+	name string
+}
+
+func (o other) Wake() { _ = o.note(o.name) }
+
+// recorded is a connection all of whose wakers note what they are.
+func recorded(p *Proxy, r *recorder) *conn {
+	return &conn{p: p, nc: r, fd: -1, peer: r, sink: other{r, "sink"}, asked: other{r, "asked"}}
+}
+
 // sweepable returns a proxy of nothing but a sweeper that a test ticks by hand.
 func sweepable() *Proxy {
 	s := newSweeper()
@@ -39,14 +52,14 @@ func TestExpiry(t *testing.T) {
 	for _, start := range []tick{0, 17, tickMask - 2, tickMask, 3 << tickBits} { // the clock wraps in the midst
 		for p, want := range map[phase][]string{
 			idle: {"read"}, readingHead: {"read"}, readingBody: {"read"}, lingering: {"read"},
-			connecting: {"peer"}, duringUpload: {"peer"}, awaitingHead: {"peer"}, readingAnswer: {"peer"}, writingUp: {"peer"},
+			connecting: {"peer"}, duringUpload: {"peer"}, awaitingHead: {"peer"}, readingAnswer: {"peer"}, writingUp: {"sink"}, asking: {"asked"},
 			writingDown: {"write"}, handshaking: {"both"}, tunnelling: {"peer", "both"},
 			busy: nil,
 		} {
 			proxy := sweepable()
 			proxy.sweeper.ticks.Store(uint64(start))
 			r := &recorder{}
-			c := &conn{p: proxy, nc: r, fd: -1, peer: r}
+			c := recorded(proxy, r)
 			proxy.sweeper.add(c)
 			next := sweptBy(proxy)
 			c.enter(p, 3)
@@ -76,7 +89,7 @@ func TestNeverExpires(t *testing.T) {
 	t.Parallel()
 	proxy := sweepable()
 	r := &recorder{}
-	c := &conn{p: proxy, nc: r, fd: -1, peer: r}
+	c := recorded(proxy, r)
 	proxy.sweeper.add(c)
 	proxy.sweeper.ticks.Store(tickMask - 1)
 	c.enter(tunnelling, never)
@@ -193,7 +206,7 @@ func TestSweeperDrainAndKill(t *testing.T) {
 	conns := map[phase]*recorder{}
 	for p := busy; p <= handshaking; p++ {
 		r := &recorder{}
-		c := &conn{p: proxy, nc: r, fd: -1, peer: r}
+		c := recorded(proxy, r)
 		conns[p] = r
 		proxy.sweeper.add(c)
 		c.enter(p, never)

@@ -13,6 +13,9 @@ import (
 // upgrade relays a 101 and then bytes both ways until both sides have ended.
 func (x *exchange) upgrade(u *upstream.Conn) Reason {
 	x.editResponse()
+	if x.counsel != nil {
+		x.editByAgents()
+	}
 	x.closing = true
 	x.reply = reply{status: x.resp.Status, phrase: x.resp.Reason, fields: x.fields, length: -1, upgrade: x.resp.Upgrade()}
 	if r := x.down.respond(x.up[x.trip.Used:x.trip.N]); r != none {
@@ -50,7 +53,7 @@ func (x *exchange) tunnelUp(u *upstream.Conn, done chan<- struct{}) {
 		u.Wake()
 		return
 	}
-	x.received = int64(len(early)) + x.carry(u.NetConn(), x.c.nc, x.in)
+	x.received = int64(len(early)) + x.carry(u.NetConn(), x.c.nc, x.bodyRoom()) // the log needs the head
 }
 
 // carry copies src to dst until src ends, and ends dst's direction then: both directions end on their own

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -206,4 +207,20 @@ func TestTunnelResets(t *testing.T) {
 		}
 		log.expect(t, 101, "") // the client's own side is still open
 	})
+}
+
+// TestTunnelLog shows that the log has the request that opened a tunnel, whatever went through it.
+func TestTunnelLog(t *testing.T) {
+	t.Parallel()
+	c, log := tunnelTo(t, plan{}, func(c *peer) {
+		_, _ = io.WriteString(c, upgradeAnswer)
+		_ = c.ends()
+	})
+	c.send(t, strings.Replace(upgradeRequest, "GET /", "GET /mine", 1))
+	c.switched(t)
+	c.send(t, "PUT /forged HTTP/1.1\r\n")
+	_ = c.tcp.CloseWrite()
+	if a := log.expect(t, 101, ""); a.Path != "/mine" {
+		t.Errorf("the log has %q", a.Path)
+	}
 }

@@ -11,6 +11,7 @@ import (
 // startUpload sends the request head and starts the goroutine that feeds the body to the upstream, while
 // the exchange waits for the answer: an upstream may answer before it has read everything.
 func (x *exchange) startUpload(u *upstream.Conn) Reason {
+	x.c.sink = u
 	x.c.enter(writingUp, x.route.writeLimit)
 	_, err := u.NetConn().Write(x.out)
 	x.trip.Sent = true
@@ -20,14 +21,13 @@ func (x *exchange) startUpload(u *upstream.Conn) Reason {
 	if err != nil {
 		return x.died(upstreamReset)
 	}
-	if x.req.Continue && x.empty() {
-		// A gateway stands for the origin here: it asks for the body once it has somebody to give it to
-		// (RFC 9110 10.1.1), and does not forward the expectation.
-		if r := x.down.interim(100, nil); r != none {
-			return r
-		}
+	if r := x.askForBody(); r != none {
+		return r
 	}
 	x.bodyStart = x.p.sweeper.now()
+	if s := x.screened(); s != nil {
+		s.looksOn()
+	}
 	x.upload.begin()
 	go x.uploadBody(u)
 	return none
@@ -70,7 +70,7 @@ func (x *exchange) uploadBody(u *upstream.Conn) {
 		switch {
 		case r == none:
 			x.startHeadClock()
-		case reasonTable[r].Source != FromUpstream:
+		case reasonTable[r].Source != FromUpstream && !x.halted():
 			u.Wake() // there will be no answer to half a request
 		}
 		// An upstream that stops reading may have answered: the exchange reads that, or the end.
@@ -87,27 +87,23 @@ func (x *exchange) startHeadClock() {
 }
 
 func (x *exchange) feedBody(u *upstream.Conn) Reason {
-	framing, _ := x.req.Body()
+	framing, _ := x.outFraming()
 	for {
-		data, r := x.down.nextBody()
+		out, last, r := x.nextPiece()
 		if r != none {
 			return r
 		}
-		if x.received > x.route.maxBody {
-			return bodyTooLarge
-		}
-		out := data
 		if framing == wire.ByChunks {
-			x.feed = wire.AppendChunk(x.feed[:0], data)
-			if x.body.Done() {
+			x.feed = wire.AppendChunk(x.feed[:0], out)
+			if last {
 				x.feed = wire.AppendLastChunk(x.feed, x.bodyTrailers())
 			}
 			out = x.feed
 		}
-		if x.body.Done() {
+		if last {
 			x.upload.read.Store(true)
 		}
-		if r := x.feedPiece(u, out); r != none || x.body.Done() {
+		if r := x.feedPiece(u, out); r != none || last {
 			return r
 		}
 	}
@@ -140,6 +136,9 @@ func (x *exchange) feedPiece(u *upstream.Conn, out []byte) Reason {
 
 // uploadFailure returns why the upload failed, if it ended and that is why there is no answer.
 func (x *exchange) uploadFailure() Reason {
+	if x.halted() {
+		return none
+	}
 	if r := x.upload.reason(); reasonTable[r].Source != FromUpstream || r == upstreamWriteTimeout {
 		return r
 	}
@@ -159,6 +158,7 @@ func (x *exchange) stopUpload() (complete bool) {
 			x.closing = true
 			x.c.Wake()
 		}
+		x.endQuestion()
 	}
 	<-x.upload.done
 	complete = !woken && x.upload.reason() == none

@@ -36,8 +36,8 @@ const (
 	maxUnixSocket = 107 // bytes of a Unix socket's path, unix(7)
 )
 
-// Validate looks at the world the configuration needs: certificates, agents' sockets, targets. Nothing is
-// sent to a target but a TCP connect.
+// Validate looks at the world the configuration needs: certificates, agents, targets. Agents and targets are
+// connected to, and sent nothing.
 func (in *Inspection) Validate(ctx context.Context, o ValidateOptions) *Report {
 	r := &Report{}
 	for _, step := range []struct {
@@ -46,7 +46,7 @@ func (in *Inspection) Validate(ctx context.Context, o ValidateOptions) *Report {
 		run  func()
 	}{
 		{"certificates", o.SkipCerts, func() { in.validateCerts(r) }},
-		{"agents", o.SkipAgents, func() { in.validateAgents(r) }},
+		{"agents", o.SkipAgents, func() { in.validateAgents(ctx, r) }},
 		{"upstream connectivity", o.SkipNetwork, func() { in.validateTargets(ctx, r) }},
 	} {
 		if step.skip {
@@ -87,21 +87,30 @@ func (r *Report) checkCert(listener, certFile, keyFile string) {
 	}
 }
 
-func (in *Inspection) validateAgents(r *Report) {
+// validateAgents connects to each agent and says nothing: the http transport, which is not built, is left out.
+func (in *Inspection) validateAgents(ctx context.Context, r *Report) {
 	for i := range in.cfg.Agents {
 		a := &in.cfg.Agents[i]
-		if a.Transport != "unix" {
-			continue
+		switch a.Transport {
+		case "unix":
+			r.checkSocket(ctx, a)
+		case "grpc":
+			r.connect(ctx, fmt.Sprintf("agent %q: address", a.ID), "tcp", a.Address)
 		}
-		info, err := os.Stat(a.Address)
-		switch {
-		case len(a.Address) > maxUnixSocket:
-			r.fail("agent %q: socket path %s is over %d bytes", a.ID, a.Address, maxUnixSocket)
-		case err != nil:
-			r.fail("agent %q: socket %s: %v", a.ID, a.Address, errors.Unwrap(err))
-		case info.Mode()&os.ModeSocket == 0:
-			r.fail("agent %q: %s is no socket", a.ID, a.Address)
-		}
+	}
+}
+
+func (r *Report) checkSocket(ctx context.Context, a *config.Agent) {
+	info, err := os.Stat(a.Address)
+	switch {
+	case len(a.Address) > maxUnixSocket:
+		r.fail("agent %q: socket path %s is over %d bytes", a.ID, a.Address, maxUnixSocket)
+	case err != nil:
+		r.fail("agent %q: socket %s: %v", a.ID, a.Address, errors.Unwrap(err))
+	case info.Mode()&os.ModeSocket == 0:
+		r.fail("agent %q: %s is no socket", a.ID, a.Address)
+	default:
+		r.connect(ctx, fmt.Sprintf("agent %q: socket", a.ID), "unix", a.Address)
 	}
 }
 
@@ -109,23 +118,24 @@ func (in *Inspection) validateTargets(ctx context.Context, r *Report) {
 	for i := range in.cfg.Upstreams {
 		u := &in.cfg.Upstreams[i]
 		for _, t := range u.Targets {
-			r.checkTarget(ctx, u, t.Address)
+			r.connect(ctx, fmt.Sprintf("upstream %q: target", u.ID), "tcp", t.Address)
 		}
 	}
 }
 
-func (r *Report) checkTarget(ctx context.Context, u *config.Upstream, address string) {
+// connect reports whether something answers at an address. what names it.
+func (r *Report) connect(ctx context.Context, what, network, address string) {
 	d := net.Dialer{Timeout: dialTimeout}
-	c, err := d.DialContext(ctx, "tcp", address)
+	c, err := d.DialContext(ctx, network, address)
 	var timeout net.Error
 	switch {
 	case err == nil:
 		_ = c.Close()
 	case errors.Is(err, syscall.ECONNREFUSED):
-		r.fail("upstream %q: target %s refused the connection", u.ID, address)
+		r.fail("%s %s refused the connection", what, address)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		r.warn("upstream %q: target %s did not answer within %s", u.ID, address, dialTimeout)
+		r.warn("%s %s did not answer within %s", what, address, dialTimeout)
 	default:
-		r.fail("upstream %q: target %s: %v", u.ID, address, err)
+		r.fail("%s %s: %v", what, address, err)
 	}
 }

@@ -15,6 +15,7 @@ const (
 	awaitingHead               // the upstream's response head
 	readingAnswer              // the upstream's response body
 	writingUp                  // request bytes to the upstream
+	asking                     // an agent about a piece of the request's body, on the upload's goroutine
 	writingDown                // response bytes to the client
 	tunnelling                 // an upgraded connection, both ways
 	lingering                  // closing; the client may still be sending

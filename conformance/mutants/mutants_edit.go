@@ -94,8 +94,8 @@ var editMutants = []mutant{
 	},
 	{
 		Name: "edit/hostile-trace", File: "sentinel/admit.go", Tests: inEngine("TestEdits|TestHostileTraceID"),
-		Old:  "if id := x.clientTrace(); telemetry.ValidID(id) {",
-		New:  "if id := x.clientTrace(); telemetry.ValidID(id) || len(id) > 0 {",
+		Old:  "x.chosen = telemetry.ValidID(id)",
+		New:  "x.chosen = telemetry.ValidID(id) || len(id) > 0",
 		Rule: "a client's trace id stands in logs: harmless characters, bounded length, or a new one",
 	},
 	{

@@ -107,7 +107,7 @@ var responseMutants = []mutant{
 	},
 	{
 		Name: "response/streamed-again", File: "sentinel/retry.go", Tests: inEngine("TestMayRetry"),
-		Old:  "return (!x.streamed || x.kept > 0) && isIdempotent(x.req.Method)",
+		Old:  "return (!x.streamed || x.kept > 0 || x.bodyHeld()) && isIdempotent(x.req.Method)",
 		New:  "return isIdempotent(x.req.Method)",
 		Rule: "a body that went out in pieces is gone: sent again, the request would have half of it",
 	},

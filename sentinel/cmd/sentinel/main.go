@@ -18,7 +18,7 @@ import (
 const (
 	exitOK      = 0
 	exitConfig  = 1 // the configuration cannot be used, or the command line
-	exitRuntime = 2 // the system said no: a port in use, a log that cannot be written
+	exitRuntime = 2 // the system said no: a port in use, a log that cannot be written; or the checked agent failed
 )
 
 func main() {
@@ -42,6 +42,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errReported):
 		return exitConfig
+	case errors.Is(err, errAgent):
+		return exitRuntime
 	case errors.As(err, &bad):
 		c.report(stderr, bad)
 		return exitConfig
@@ -102,7 +104,7 @@ func (c *command) root() *cobra.Command {
 			cmd.Println("sentinel", root.Version)
 			return nil
 		}},
-		c.validateCommand(), c.configCommand(), c.routeTestCommand(),
+		c.validateCommand(), c.configCommand(), c.routeTestCommand(), c.agentCheckCommand(),
 	)
 	return root
 }

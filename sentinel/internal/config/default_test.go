@@ -27,7 +27,7 @@ func TestDefault(t *testing.T) {
 		}
 		builtins[r.Builtin] = true
 	}
-	for _, name := range []string{"health", "ready", "status", "version", "metrics", "config", "upstreams"} {
+	for _, name := range []string{"health", "ready", "status", "version", "metrics", "config", "upstreams", "agents"} {
 		if !builtins[name] {
 			t.Errorf("no route to the builtin handler %q", name)
 		}

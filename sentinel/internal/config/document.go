@@ -16,9 +16,9 @@ type document struct {
 var (
 	kinds = []kind{aListener, aRoute, anUpstream, aFilter, anAgent}
 	// blockNames are the top-level blocks that stand once, with their other spellings.
-	blockNames = oneOf("system server", "limits", "observability", "rate-limits")
+	blockNames = oneOf("system server", "limits", "observability", "rate-limits", "waf")
 	// notBuilt are the top-level nodes this build accepts and has no code for.
-	notBuilt = oneOf("waf", "cache", "namespace", "metadata")
+	notBuilt = oneOf("cache", "namespace", "metadata")
 )
 
 // document reads the merged nodes of all files. entry is where something missing is reported.
@@ -35,7 +35,10 @@ func (r *reader) document(nodes []*node, entry Pos) *Config {
 	c.Routes = each(&d, aRoute, r.route)
 	c.Upstreams = each(&d, anUpstream, func(n *node) Upstream { return r.upstream(n, &c.Limits) })
 	c.Filters = each(&d, aFilter, r.filter)
-	c.Agents = each(&d, anAgent, func(n *node) Agent { return r.agent(n, &c.Limits) })
+	if n := d.blocks["waf"]; n != nil {
+		c.WAF = r.waf(n, &c.Limits)
+	}
+	c.Agents = each(&d, anAgent, func(n *node) Agent { return r.agent(n, &c.Limits, c.WAF) })
 	c.Observability = r.observability(r.topBlock(&d, "observability", entry))
 	if n := d.blocks["rate-limits"]; n != nil {
 		c.RateLimits = r.rateLimits(r.open(n, "rate-limits", 0))
@@ -119,7 +122,7 @@ func (r *reader) topOnce(d *document, name string, n *node) {
 }
 
 func (r *reader) unknownTopLevel(n *node) {
-	valid := []string{"schema-version", "system", "limits", "observability", "rate-limits", "include"}
+	valid := []string{"schema-version", "system", "limits", "observability", "rate-limits", "waf", "include"}
 	for _, k := range kinds {
 		valid = append(valid, string(k)+"s", string(k))
 	}

@@ -54,8 +54,8 @@ func TestExpansion(t *testing.T) {
 }
 
 func TestExpansionInIgnoredParts(t *testing.T) {
-	_, problems := Parse("test.kdl", []byte(withTop(`waf { key "${NONE}" }`)), Options{})
-	checkWarnings(t, problems, []string{"waf: not supported in this build, ignored"})
+	_, problems := Parse("test.kdl", []byte(withTop("waf { ruleset \"${NONE}\" }\ncache { key \"${NONE}\" }")), Options{})
+	checkWarnings(t, problems, []string{"waf.ruleset: not supported in this build, ignored", "cache: not supported"})
 }
 
 func TestExpansionIsBounded(t *testing.T) {

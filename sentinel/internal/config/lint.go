@@ -30,6 +30,7 @@ func Lint(c *Config) []Problem {
 	for i := range c.Agents {
 		l.agent(&c.Agents[i])
 	}
+	l.waf()
 	l.observability()
 	return l.problems
 }
@@ -72,12 +73,14 @@ func (l *linter) route(t *Route) {
 		l.warn(t.Pos, path, "reached over TLS without a Strict-Transport-Security header",
 			`add policies { response-headers { set { "Strict-Transport-Security" "max-age=31536000" } } }`)
 	}
-	if slices.Contains([]string{"config", "upstreams", "metrics", "status"}, t.Builtin) {
+	if slices.Contains([]string{"config", "upstreams", "agents", "metrics", "status"}, t.Builtin) {
 		l.exposed(t, path)
 	}
+	asked := map[string]bool{}
 	for _, id := range t.Filters {
 		if f := l.filters[id]; f != nil && f.Agent != nil {
 			l.failureModes(t, f.Agent, path)
+			l.askedTwice(t, f.Agent, asked, path)
 		}
 	}
 }
@@ -165,6 +168,22 @@ func (l *linter) failureModes(t *Route, f *AgentFilter, path string) {
 	}
 }
 
+// askedTwice warns when two filters of a route ask one agent about the same event. asked holds what the
+// filters before this one ask.
+func (l *linter) askedTwice(t *Route, f *AgentFilter, asked map[string]bool, path string) {
+	phases := f.Phases
+	if len(phases) == 0 {
+		phases = l.agents[f.Agent].Events
+	}
+	for _, phase := range phases {
+		if key := phase + " " + f.Agent; asked[key] {
+			l.warn(t.Pos, path, fmt.Sprintf("two filters ask agent %q about %s", f.Agent, phase), "it is asked twice for each request, and each answer counts")
+		} else {
+			asked[key] = true
+		}
+	}
+}
+
 func (l *linter) upstream(u *Upstream) {
 	path := "upstreams.upstream " + kdlQuote(u.ID)
 	switch {
@@ -201,6 +220,13 @@ func (l *linter) agent(a *Agent) {
 	}
 	if a.Transport == "grpc" && a.TLS == nil && !strings.HasPrefix(a.Address, "127.") && !strings.HasPrefix(a.Address, "localhost:") && !strings.HasPrefix(a.Address, "[::1]:") {
 		l.warn(a.Pos, path, "requests go to "+a.Address+" in the clear", "expected an address that starts with https://")
+	}
+}
+
+func (l *linter) waf() {
+	isWAF := func(a Agent) bool { return a.Type == "waf" }
+	if l.c.WAF != nil && l.c.WAF.BodyInspection != nil && !slices.ContainsFunc(l.c.Agents, isWAF) {
+		l.warn(l.top(), "waf.body-inspection", "no agent has the type waf", "nothing inspects bodies")
 	}
 }
 

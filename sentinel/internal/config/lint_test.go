@@ -64,6 +64,10 @@ func TestLint(t *testing.T) {
 		{name: "waf fails open", old: `failure-mode "closed"`, new: `failure-mode "open"`, want: []string{`requests pass when agent "w" of type waf fails`}},
 		{name: "filter fails open", old: `agent "w" }`, new: `agent "w"; failure-mode "open" }`, want: []string{"disagree on failure-mode; open holds", "requests pass when agent"}},
 		{name: "custom agent fails open", old: `failure-mode "closed"`, new: `failure-mode "open"`, want: nil},
+		{name: "asked twice", old: `filters "guard"`, new: `filters "guard" "again"`, want: []string{`10:3: routes.route "api": two filters ask agent "w" about request_headers`}},
+		{name: "asked about other events", old: `filters "guard"`, new: `filters "guard" "bodies"`},
+		{name: "inspection without waf", old: `type="waf" {`, new: `type="geo" {`, want: []string{"1:1: waf.body-inspection: no agent has the type waf"}},
+		{name: "inspection", old: "system { }", new: "system { }; waf { body-inspection { } }"},
 		{name: "no health check", old: `    health-check { type "tcp" }`, want: []string{`upstream "u": no health check`}},
 		{name: "many attempts", old: "max-attempts 2", new: "max-attempts 3", want: []string{`max-attempts 3 is more than the targets of upstream "u" that get requests: 2`}},
 		{name: "default attempts", old: "max-attempts 2", want: []string{`max-attempts 3 is more than`}},
@@ -97,6 +101,18 @@ func TestLint(t *testing.T) {
 	extra := map[string][2]string{
 		"HSTS by filter":          {`{ set { "Strict-Transport-Security" "max-age=31536000" } }`, "{ }"},
 		"custom agent fails open": {`type="waf"`, `type="geo"`},
+		"asked twice":             {"filters {", `filters { filter "again" { type "agent"; agent "w"; timeout-ms 9 }`},
+		"asked about other events": {
+			`filter "guard" { type "agent"; agent "w" }
+}
+agents {
+  agent "w" type="waf" {`, `filter "guard" { type "agent"; agent "w"; phase "request_headers" }
+  filter "bodies" { type "agent"; agent "w"; phase "request_body" }
+}
+agents {
+  agent "w" type="waf" { events "request_headers" "request_body";`,
+		},
+		"inspection without waf": {"system { }", "system { }; waf { body-inspection { } }"},
 	}
 	const hsts = "filter \"hsts\" { type \"headers\"; phase \"response\"; set { \"Strict-Transport-Security\" \"max-age=1\" } }\n"
 	for _, test := range tests {

@@ -236,10 +236,13 @@ func (l *loader) finish(path string) (*Config, Problems) {
 	return c, problems
 }
 
-// reason is an error without the path, which the message names already.
-func reason(err error) string {
+// reason is what an error says without the path, which the message names already.
+func reason(err error) string { return bare(err).Error() }
+
+// bare is an error without the path.
+func bare(err error) error {
 	if inner := (*os.PathError)(nil); errors.As(err, &inner) {
-		return inner.Err.Error()
+		return inner.Err
 	}
-	return err.Error()
+	return err
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// agent reads one `agent`.
-func (r *reader) agent(n *node, limits *Limits) Agent {
+// agent reads one `agent`. The limits and the waf block have some of its defaults; waf may be nil.
+func (r *reader) agent(n *node, limits *Limits, waf *WAF) Agent {
 	id, b := r.define(anAgent, n)
 	a := Agent{
 		Pos: n.pos, ID: id,
@@ -21,12 +21,17 @@ func (r *reader) agent(n *node, limits *Limits) Agent {
 		RequestBodyMode:    b.bodyMode("request-body-mode"),
 		ResponseBodyMode:   b.bodyMode("response-body-mode"),
 		MaxConcurrentCalls: b.integer("max-concurrent-calls", 100, positive),
-		ProtocolVersion:    int(b.bound("protocol-version", span{1, 2})),
+		ProtocolVersion:    b.protocolVersion(),
 	}
+	a.Decompress = b.boolean("decompress", waf.decompresses(a.Type))
 	if ms := a.Timeout.Milliseconds(); ms < 5 || ms > 60_000 {
 		b.warn("timeout-ms", strconv.FormatInt(ms, 10)+" ms is an unusual time for an agent", "expected 5 to 60000")
 	}
 	b.transport(&a)
+	a.Base64Bodies = b.choice("grpc-body-encoding", "raw", oneOf("raw", "base64")) == "base64"
+	if b.written("grpc-body-encoding") && a.Transport != "grpc" {
+		b.fail("grpc-body-encoding", "grpc-body-encoding on an agent without gRPC", "its protocol has one encoding")
+	}
 	c, _ := b.block("circuit-breaker")
 	a.CircuitBreaker = r.circuitBreaker(c)
 	if n := b.one("config"); n != nil {
@@ -34,6 +39,8 @@ func (r *reader) agent(n *node, limits *Limits) Agent {
 	}
 	c, _ = b.block("pool")
 	r.agentPool(c, &a)
+	b.ignored("connections", "write pool { max-connections … }")
+	b.ignored("pool-size", "write pool { max-connections … }")
 	b.unsupported("http2")
 	b.done()
 	return a
@@ -65,7 +72,31 @@ func (b *block) events() (list []string) {
 		list = []string{"request_headers"}
 	}
 	b.noteList("events", list)
+	if len(list) == 0 {
+		b.warn("events", "the agent has no event that this build knows", "it is never asked, and protects nothing")
+	}
 	return list
+}
+
+var protocolVersions = oneOf("auto", "v1 1", "v2 2")
+
+// protocolVersion reads auto, v1, v2 or their numbers. Of auto, or #null, it returns 0.
+func (b *block) protocolVersion() int {
+	const name = "protocol-version"
+	v, ok := b.lookup(name)
+	if n, isNumber := v.data.(int64); isNumber && (n == 1 || n == 2) {
+		v.data = strconv.FormatInt(n, 10)
+	}
+	word := "auto"
+	if ok && v.data != nil {
+		if word, ok = b.word(name, v, protocolVersions); !ok {
+			return 0
+		}
+		b.note(name, kdlText(word), v.source())
+	} else {
+		b.note(name, kdlText(word), "default")
+	}
+	return map[string]int{"v1": 1, "v2": 2}[word]
 }
 
 // defaultHybrid is where the hybrid mode changes from buffer to stream, in bytes.
@@ -96,11 +127,9 @@ func (b *block) bodyMode(name string) BodyMode {
 }
 
 func (r *reader) agentPool(b *block, a *Agent) {
-	a.MinConnections = b.integer("min-connections", 2, orZero)
-	a.MaxConnections = b.integer("max-connections", max(10, a.MinConnections), span{1, 10_000})
-	a.IdleTimeout = b.millis("idle-timeout-ms", 30_000, millisMax)
-	if a.MaxConnections < a.MinConnections {
-		b.fail("max-connections", "max-connections is lower than min-connections", "")
-	}
+	links := b.integer("max-connections", 4, span{1, 10_000})
+	a.Links = min(links, a.MaxConcurrentCalls) // more could not be used at a time
+	a.IdleTimeout = b.millis("idle-timeout-ms", 60_000, millisMax)
+	b.ignored("min-connections", "connections are made before they are needed, up to max-connections")
 	b.done()
 }

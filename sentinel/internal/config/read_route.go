@@ -74,7 +74,7 @@ func (b *block) priority() int {
 	return int(n)
 }
 
-var builtins = oneOf("health", "ready", "status", "version", "metrics", "config", "upstreams", "not-found").
+var builtins = oneOf("health", "ready", "status", "version", "metrics", "config", "upstreams", "agents", "not-found").
 	ignoring("cache-purge", "cache-stats")
 
 // builtin reads the name of a handler of our own. One that is known and not built answers 404.

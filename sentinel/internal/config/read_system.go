@@ -47,7 +47,7 @@ func (r *reader) limits(b *block) Limits {
 		MaxQueued:               b.integer("max-queued-requests", 1000, positive),
 		MaxAgentQueue:           b.integer("max-agent-queue-depth", 100, positive),
 		MaxAgentBody:            b.size("max-agent-body-bytes", 1<<20, bytesMax, "max-agent-body"),
-		MaxAgentResponse:        b.size("max-agent-response-bytes", 10<<10, bytesMax, "max-agent-response"),
+		MaxAgentResponse:        b.bound("max-agent-response-bytes", bytesMax, "max-agent-response"),
 		MaxRPSGlobal:            int(b.bound("max-requests-per-second-global", positive)),
 		MaxRPSPerClient:         int(b.bound("max-requests-per-second-per-client", positive)),
 		MaxRPSPerRoute:          int(b.bound("max-requests-per-second-per-route", positive)),

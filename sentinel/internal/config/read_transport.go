@@ -118,7 +118,7 @@ func (b *block) httpTransport(a *Agent) {
 func (b *block) agentTLS(secure bool) *AgentTLS {
 	t := &AgentTLS{
 		CACert: b.text("ca-cert", ""), ClientCert: b.text("client-cert", ""), ClientKey: b.text("client-key", ""),
-		Insecure: b.flag("tls-insecure"),
+		Insecure: b.flag("tls-insecure", "insecure-skip-verify"),
 	}
 	b.bothOrNone("client-cert", "client-key")
 	b.needs("client-cert", t.ClientCert, keyPair(t.ClientCert, t.ClientKey))

@@ -32,15 +32,20 @@ func (r *reader) checkResources(dir string) {
 		return
 	}
 	for _, n := range r.needed {
-		if err := n.check(dir); err != nil {
-			p := Problem{Pos: n.pos, Path: n.path, Found: err.Error()}
-			if r.options.Resources == ResourceWarnings {
-				p.Severity = Warning
-			}
-			r.report(p)
+		err := n.check(dir)
+		if err == nil {
+			continue
 		}
+		p := Problem{Pos: n.pos, Path: n.path, Found: err.Error()}
+		if later := (notYet{}); errors.As(err, &later) || r.options.Resources == ResourceWarnings {
+			p.Severity = Warning
+		}
+		r.report(p)
 	}
 }
+
+// notYet is what is wrong with a resource that may still come while the proxy runs: a warning in any case.
+type notYet struct{ error }
 
 // maxResource bounds a certificate, key or template.
 const maxResource = 4 << 20
@@ -117,27 +122,51 @@ func isDirectory(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return fmt.Errorf("directory %s: %s", path, reason(err))
+		return fmt.Errorf("directory %s: %w", path, bare(err))
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", path)
 	}
 	return nil
 }
 
-// socket checks an agent's path. The agent may start later, so the socket may be missing; its directory
-// may not, and what exists has to be a socket.
+// socket checks an agent's path. The agent may start later, so the socket may be missing, or not ours to
+// connect to yet. Its directory may not be missing, and what exists has to be a socket.
 func socket(name string) func(string) error {
+	const w = 2 // access(2); connect(2) asks for it
 	return func(dir string) error {
 		path := resolve(dir, name)
-		if err := isDirectory(filepath.Dir(path)); err != nil {
+		if err := isDirectory(filepath.Dir(path)); errors.Is(err, os.ErrPermission) {
+			return notYet{err}
+		} else if err != nil {
 			return err
 		}
 		info, err := os.Stat(path)
-		if err == nil && info.Mode().Type() != os.ModeSocket {
-			return fmt.Errorf("%s exists and is not a socket", path)
+		switch {
+		case err != nil:
+			return notYet{fmt.Errorf("socket %s: %s; until the agent listens there, its failure mode decides", path, reason(err))}
+		case info.Mode().Type() != os.ModeSocket:
+			return fmt.Errorf("%s is %s, not a socket", path, kindOf(info.Mode()))
+		}
+		if err := syscall.Access(path, w); err != nil {
+			return notYet{fmt.Errorf("socket %s: %w; while that is so, the agent's failure mode decides", path, err)}
 		}
 		return nil
 	}
+}
+
+// kindOf names what a file is.
+func kindOf(m os.FileMode) string {
+	switch {
+	case m.IsRegular():
+		return "a regular file"
+	case m.IsDir():
+		return "a directory"
+	case m&os.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&os.ModeDevice != 0:
+		return "a device"
+	}
+	return "a special file"
 }
 
 // writable checks a log file without creating it.

@@ -10,10 +10,59 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// A socket that is missing, or that we may not connect to, may be right once its agent has started.
+func TestSocketsThatMayCome(t *testing.T) {
+	t.Chdir(t.TempDir())
+	listener, err := net.Listen("unix", "a.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	for _, err := range []error{os.Chmod("a.sock", 0), os.Mkdir("closed", 0), os.Symlink("nowhere", "dangling")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct{ path, problem string }{
+		"missing":              {"b.sock", "socket b.sock: no such file or directory; until the agent listens there"},
+		"a link to nothing":    {"dangling", "socket dangling: no such file or directory"},
+		"not writable":         {"a.sock", "socket a.sock: permission denied; while that is so"},
+		"in another's home":    {"closed/a.sock", "socket closed/a.sock: permission denied"},
+		"deep in another home": {"closed/b/a.sock", "directory closed/b: permission denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for choice, want := range map[Resources][]string{ResourceErrors: {c.problem}, ResourceWarnings: {c.problem}, ResourcesOff: nil} {
+				problems := parseAsNobody(withAgent("", `unix-socket "`+c.path+`"`), choice)
+				checkWarnings(t, problems, want)
+				if problems.HasErrors() {
+					t.Errorf("resources %d: %v", choice, problems)
+				}
+			}
+		})
+	}
+}
+
+// parseAsNobody reads a configuration as a user without privileges, whom permissions keep from things. The
+// thread that became that user ends with its goroutine, which never unlocks it.
+func parseAsNobody(text string, choice Resources) (problems Problems) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		const nobody = 65534
+		_, _, _ = syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody) // only root can, and only root must
+		_, problems = Parse("test.kdl", []byte(text), Options{Resources: choice})
+	}()
+	<-done
+	return problems
+}
 
 // certificate writes a self-signed certificate and its key.
 func certificate(t *testing.T, certFile, keyFile string) {
@@ -58,6 +107,9 @@ func TestResources(t *testing.T) {
 	audit := func(file string) string {
 		return withTop("observability { logging { audit-log { file \"" + file + "\" } } }")
 	}
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct{ name, text, problem string }{
 		{name: "pair", text: tlsListener(`cert-file "c.pem"; key-file "k.pem"`)},
 		{name: "pair missing", text: tlsListener(`cert-file "no.pem"; key-file "k.pem"`), problem: "tls.cert-file: cannot read no.pem: no such file or directory"},
@@ -76,8 +128,11 @@ func TestResources(t *testing.T) {
 		{name: "template", text: route(`builtin-handler "status"; error-pages { template-dir "www"; pages { "404" { template "index.html" } } }`)},
 		{name: "template missing", text: route(`builtin-handler "status"; error-pages { pages { "404" { template "no.html" } } }`), problem: "pages.404.template: cannot read no.html"},
 		{name: "socket", text: withAgent("", `unix-socket "a.sock"`)},
-		{name: "socket later", text: withAgent("", `unix-socket "b.sock"`)},
-		{name: "socket is a file", text: withAgent("", `unix-socket "text"`), problem: "text exists and is not a socket"},
+		{name: "socket is a file", text: withAgent("", `unix-socket "text"`), problem: "unix-socket.path: text is a regular file, not a socket"},
+		{name: "socket is a directory", text: withAgent("", `unix-socket "www"`), problem: "www is a directory, not a socket"},
+		{name: "socket is a pipe", text: withAgent("", `unix-socket "pipe"`), problem: "pipe is a named pipe, not a socket"},
+		{name: "socket is a device", text: withAgent("", `unix-socket "/dev/null"`), problem: "/dev/null is a device, not a socket"},
+		{name: "socket in a file", text: withAgent("", `unix-socket "text/a.sock"`), problem: "text is not a directory"},
 		{name: "socket nowhere", text: withAgent("", `unix-socket "nowhere/a.sock"`), problem: "directory nowhere: no such file or directory"},
 		{name: "agent pair", text: withAgent("", `grpc "https://127.0.0.1:1" { ca-cert "text" }`), problem: "grpc.ca-cert: text holds no PEM certificate"},
 		{name: "audit log", text: audit("audit.log")},

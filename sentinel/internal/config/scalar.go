@@ -140,8 +140,8 @@ func (b *block) boolean(name string, def bool) bool {
 }
 
 // flag is boolean for a setting that may stand alone, which means true.
-func (b *block) flag(name string) bool {
-	v, ok := b.lookup(name)
+func (b *block) flag(name string, aliases ...string) bool {
+	v, ok := b.lookup(name, aliases...)
 	on, isBool := v.bool()
 	switch {
 	case !ok:

@@ -37,6 +37,7 @@ func TestTransportShapes(t *testing.T) {
 		{name: "old grpc", text: withAgent("", `transport "grpc" { address "localhost:50051" }`), want: grpc},
 		{name: "grpc tls", text: withAgent("", `grpc "https://a.example:443"`), want: secure},
 		{name: "grpc tls files", text: withAgent("", `grpc "https://a.example:443" { ca-cert "ca"; client-cert "c"; client-key "k"; tls-insecure }`), want: pinned},
+		{name: "grpc tls newer flag", text: withAgent("", `grpc "https://a.example:443" { ca-cert "ca"; client-cert "c"; client-key "k"; insecure-skip-verify #true }`), want: pinned},
 		{name: "grpc tls flag", text: withAgent("", `grpc { address "https://a.example:443"; ca-cert "ca"; client-cert "c"; client-key "k"; tls-insecure #true }`), want: pinned},
 		{name: "http", text: withAgent("", `http "http://localhost:9000/x"`), want: transport{kind: "http", address: "http://localhost:9000/x"}, warnings: late},
 		{name: "http url", text: withAgent("", `http url="https://a.example/x"`), want: transport{kind: "http", address: "https://a.example/x", secure: true}, warnings: late},
@@ -79,7 +80,7 @@ func TestAgentDefaults(t *testing.T) {
 		ID: "a", Type: "a", Transport: "unix", Address: "/a", Events: []string{"request_headers"}, Timeout: time.Second, ChunkTimeout: 5 * time.Second,
 		CircuitBreaker: CircuitBreaker{FailureThreshold: 5, SuccessThreshold: 2, Timeout: 30 * time.Second, HalfOpenMaxRequests: 1},
 		MaxRequestBody: 1 << 20, MaxResponseBody: 1 << 20, RequestBodyMode: BodyMode{Mode: "buffer"}, ResponseBodyMode: BodyMode{Mode: "buffer"},
-		MaxConcurrentCalls: 100, MinConnections: 2, MaxConnections: 10, IdleTimeout: 30 * time.Second,
+		MaxConcurrentCalls: 100, Links: 4, IdleTimeout: time.Minute,
 	}
 	with := func(change func(*Agent)) Agent {
 		a := def
@@ -97,11 +98,14 @@ func TestAgentDefaults(t *testing.T) {
 		{name: "hybrid", text: agent(`request-body-mode "hybrid:1024"`), want: with(func(a *Agent) { a.RequestBodyMode = BodyMode{"hybrid", 1024} })},
 		{name: "times", text: agent("timeout-ms 20; chunk-timeout-ms 30; failure-mode fail-open; protocol-version 1; max-concurrent-calls 3"), want: with(func(a *Agent) {
 			a.Timeout, a.ChunkTimeout, a.FailureMode, a.ProtocolVersion, a.MaxConcurrentCalls = 20*time.Millisecond, 30*time.Millisecond, "open", 1, 3
+			a.Links = 3
 		})},
 		{name: "unusual time", text: agent("timeout-ms 2"), want: with(func(a *Agent) { a.Timeout = 2 * time.Millisecond }), warnings: []string{"2 ms is an unusual time"}},
-		{name: "pool", text: agent("pool { min-connections 1; max-connections 3; idle-timeout-ms 5 }"), want: with(func(a *Agent) {
-			a.MinConnections, a.MaxConnections, a.IdleTimeout = 1, 3, 5*time.Millisecond
-		})},
+		{name: "pool", text: agent("pool { max-connections 30; idle-timeout-ms 5 }"), want: with(func(a *Agent) { a.Links, a.IdleTimeout = 30, 5*time.Millisecond })},
+		{name: "pool above calls", text: agent("max-concurrent-calls 7; pool { max-connections 30 }"), want: with(func(a *Agent) { a.Links, a.MaxConcurrentCalls = 7, 7 })},
+		{name: "pool minimum", text: agent("pool { min-connections 1 }"), want: def, warnings: []string{"min-connections: has no effect: connections are made before they are needed"}},
+		{name: "other pool sizes", text: agent("connections 2; pool-size 3"), want: def, warnings: []string{"connections: has no effect: write pool", "pool-size: has no effect: write pool"}},
+		{name: "decompress", text: agent("decompress #true"), want: with(func(a *Agent) { a.Decompress = true })},
 		{name: "http2", text: agent("http2 { keep-alive-interval-ms 5 }"), want: def, warnings: []string{"http2: not supported in this build, ignored"}},
 	})
 }
@@ -122,4 +126,37 @@ func TestAgentConfig(t *testing.T) {
 			warnings: []string{`the agent gets them as "_args"`},
 		},
 	})
+}
+
+func TestProtocolVersionShapes(t *testing.T) {
+	agent := func(body string) string { return withAgent("", "unix-socket \"/a\"\n"+body) }
+	checkShapes(t, func(c *Config) int { return c.Agents[0].ProtocolVersion }, []shape[int]{
+		{name: "absent", text: agent(""), want: 0},
+		{name: "null", text: agent("protocol-version #null"), want: 0},
+		{name: "auto", text: agent(`protocol-version "auto"`), want: 0},
+		{name: "v1", text: agent(`protocol-version "v1"`), want: 1},
+		{name: "text 1", text: agent(`protocol-version "1"`), want: 1},
+		{name: "number 1", text: agent("protocol-version 1"), want: 1},
+		{name: "v2", text: agent("protocol-version v2"), want: 2},
+		{name: "capital V2", text: agent(`protocol-version "V2"`), want: 2},
+		{name: "text 2", text: agent(`protocol-version "2"`), want: 2},
+		{name: "number 2", text: agent("protocol-version 2"), want: 2},
+	})
+}
+
+func TestGRPCBodyEncodingShapes(t *testing.T) {
+	agent := func(body string) string { return withAgent("", "grpc \"127.0.0.1:1\"\n"+body) }
+	checkShapes(t, func(c *Config) bool { return c.Agents[0].Base64Bodies }, []shape[bool]{
+		{name: "absent", text: agent(""), want: false},
+		{name: "raw", text: agent(`grpc-body-encoding "raw"`), want: false},
+		{name: "base64", text: agent(`grpc-body-encoding "base64"`), want: true},
+	})
+}
+
+func TestEventsOfOtherBuilds(t *testing.T) {
+	text := withAgent("", "unix-socket \"/a\"\nevents \"websocket_frame\" \"guardrail\"")
+	checkShapes(t, func(c *Config) []string { return c.Agents[0].Events }, []shape[[]string]{{
+		name: "none is left", text: text, want: nil,
+		warnings: []string{`"websocket_frame" is not supported`, "it is never asked, and protects nothing", `"guardrail" is not supported`},
+	}})
 }

@@ -96,7 +96,7 @@ func TestFilterShapes(t *testing.T) {
 
 func TestAgentFilterShapes(t *testing.T) {
 	filter := func(body string) string {
-		return withFilter("type \"agent\"\nagent \"a\"\n"+body) + "agents { agent \"a\" { unix-socket \"/a\" } }\n"
+		return withFilter("type \"agent\"\nagent \"a\"\n"+body) + "agents { agent \"a\" { unix-socket \"/a\"; events \"request_headers\" \"request_body\" } }\n"
 	}
 	checkShapes(t, func(c *Config) *AgentFilter { return c.Filters[0].Agent }, []shape[*AgentFilter]{
 		{name: "plain", text: filter(""), want: &AgentFilter{Agent: "a"}},

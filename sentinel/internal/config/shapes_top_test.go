@@ -10,7 +10,7 @@ func TestLimitShapes(t *testing.T) {
 		MaxHeaderSize: 8192, MaxHeaderCount: 100, MaxHeaderName: 256, MaxHeaderValue: 8192, MaxBodySize: 10 << 20, MaxBodyBuffer: 1 << 20,
 		MaxBodyInspection: 1 << 20, MaxDecompressionRatio: 100, MaxDecompressedSize: 100 << 20, MaxConnectionsPerClient: 100,
 		MaxConnectionsPerRoute: 1000, MaxTotalConnections: 10_000, MaxIdlePerUpstream: 100, MaxInFlight: 10_000, MaxQueued: 1000,
-		MaxAgentQueue: 100, MaxAgentBody: 1 << 20, MaxAgentResponse: 10_240,
+		MaxAgentQueue: 100, MaxAgentBody: 1 << 20,
 	}
 	with := func(change func(*Limits)) Limits {
 		l := def
@@ -26,6 +26,8 @@ func TestLimitShapes(t *testing.T) {
 		{name: "rates", text: withTop("limits { max-requests-per-second-global 5; max-requests-per-second-per-client #null; max-requests-per-second-per-route 6 }"), want: with(func(l *Limits) {
 			l.MaxRPSGlobal, l.MaxRPSPerRoute = 5, 6
 		})},
+		{name: "agent response", text: withTop("limits { max-agent-response 5 }"), want: with(func(l *Limits) { l.MaxAgentResponse = 5 })},
+		{name: "no agent response", text: withTop("limits { max-agent-response-bytes #null }"), want: def},
 		{name: "memory", text: withTop("limits { max-memory-bytes 5; max-memory-percent 80 }"), want: with(func(l *Limits) { l.MaxMemory, l.MaxMemoryPercent = 5, 80 })},
 		{name: "ratio", text: withTop("limits { max-decompression-ratio 10 }"), want: with(func(l *Limits) { l.MaxDecompressionRatio = 10 })},
 		{
@@ -93,7 +95,7 @@ func TestTopLevel(t *testing.T) {
 		{name: "version", text: withTop(`version "1.0"`), want: 1},
 		{name: "newer schema", text: withTop(`schema-version "1.7"`), want: 1, warnings: []string{"schema version 1.7 is newer than 1.0"}},
 		{name: "not built", text: withTop("waf { mode \"off\" }\ncache { }\nnamespace \"n\" { }\nmetadata { }"), want: 1, warnings: []string{
-			"waf: not supported in this build, ignored", "cache: not", "namespace: not", "metadata: not",
+			"waf.mode: not supported in this build, ignored", "cache: not", "namespace: not", "metadata: not",
 		}},
 		{name: "singular and plural", text: withTop("route \"two\" { matches { path \"/2\" }; upstream \"u\" }\nroutes { route \"three\" { matches { path \"/3\" }; upstream \"u\" } }"), want: 3},
 		{name: "unused upstream", text: withTop(`upstream "spare" { target "127.0.0.1:1" }`), want: 1, warnings: []string{`upstream "spare": nothing refers to this upstream`}},

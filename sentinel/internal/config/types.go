@@ -19,6 +19,7 @@ type Config struct {
 	Filters       []Filter
 	Agents        []Agent
 	Limits        Limits
+	WAF           *WAF // nil: no block
 	Observability Observability
 	RateLimits    *RateLimits // nil: no block
 
@@ -343,50 +344,6 @@ type LogFilter struct {
 	Fields                  []string
 }
 
-// AgentFilter attaches an agent to a route.
-type AgentFilter struct {
-	Agent       string
-	Phases      []string      // empty: the agent's events
-	Timeout     time.Duration // 0: the agent's
-	FailureMode string        // "open", "closed" or empty: the route's, then the agent's
-	InspectBody bool
-	MaxBody     int64
-}
-
-// Agent is one external policy process.
-type Agent struct {
-	Pos                               Pos
-	ID                                string
-	Type                              string // "waf", "auth", "rate_limit" or a custom name
-	Transport                         string // "unix", "grpc" or "http"
-	Address                           string // socket path, host:port or URL
-	TLS                               *AgentTLS
-	Events                            []string
-	Timeout                           time.Duration
-	ChunkTimeout                      time.Duration
-	FailureMode                       string // "open", "closed" or empty when not written
-	CircuitBreaker                    CircuitBreaker
-	MaxRequestBody, MaxResponseBody   int64
-	RequestBodyMode, ResponseBodyMode BodyMode
-	MaxConcurrentCalls                int
-	Config                            []byte // JSON of the `config` block; nil: none
-	MinConnections, MaxConnections    int
-	IdleTimeout                       time.Duration
-	ProtocolVersion                   int // 0: find out
-}
-
-// BodyMode says how an agent gets a body.
-type BodyMode struct {
-	Mode      string // "buffer", "stream" or "hybrid"
-	Threshold int64  // bytes, for "hybrid"
-}
-
-// AgentTLS secures a gRPC or HTTP agent.
-type AgentTLS struct {
-	CACert, ClientCert, ClientKey string
-	Insecure                      bool
-}
-
 // Limits is the block `limits`. Every bound is positive unless it says otherwise.
 type Limits struct {
 	MaxHeaderSize           int // sum of names and values of one head
@@ -406,8 +363,8 @@ type Limits struct {
 	MaxQueued               int
 	MaxAgentQueue           int
 	MaxAgentBody            int64
-	MaxAgentResponse        int64
-	MaxRPSGlobal            int // 0: no bound; likewise the next two
+	MaxAgentResponse        int64 // bytes of a reply without a body; 0: what its protocol allows
+	MaxRPSGlobal            int   // 0: no bound; likewise the next two
 	MaxRPSPerClient         int
 	MaxRPSPerRoute          int
 	MaxMemory               int64   // bytes; 0: no bound

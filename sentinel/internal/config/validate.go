@@ -22,6 +22,7 @@ func (r *reader) validate(c *Config, entry Pos) {
 		return
 	}
 	r.checkReferences()
+	r.checkPhases(c)
 	r.checkResources(c.System.WorkingDir)
 	if r.problems.HasErrors() {
 		return // what follows could be their fault
@@ -31,6 +32,28 @@ func (r *reader) validate(c *Config, entry Pos) {
 		r.checkUnused(k)
 	}
 	r.checkShadowed(c.Routes)
+}
+
+// checkPhases reports a filter that names events its agent does not take: nothing would be asked there.
+func (r *reader) checkPhases(c *Config) {
+	events := map[string][]string{}
+	for i := range c.Agents {
+		events[c.Agents[i].ID] = c.Agents[i].Events
+	}
+	for _, f := range c.Filters {
+		if f.Agent == nil || events[f.Agent.Agent] == nil {
+			continue // an unknown agent, or one without events, is reported already
+		}
+		for _, phase := range f.Agent.Phases {
+			if taken := events[f.Agent.Agent]; !slices.Contains(taken, phase) {
+				r.report(Problem{
+					Pos: f.Pos, Path: "filters.filter " + kdlQuote(cut(f.ID)) + ".phase",
+					Found:    fmt.Sprintf("phase %q is no event of agent %q", phase, cut(f.Agent.Agent)),
+					Expected: "its events are " + strings.Join(taken, ", "),
+				})
+			}
+		}
+	}
 }
 
 // checkShadowed warns of routes that can never win: another one has the same conditions and comes

@@ -23,6 +23,9 @@ type Access struct {
 	UpstreamDuration time.Duration // 0: no upstream was asked; left out
 	ClientIP         netip.Addr
 
+	Agent         string        // the agent that decided; empty: none did, left out
+	AgentDuration time.Duration // spent waiting for agents; 0: none was asked, left out
+
 	Route, Upstream, UpstreamAddr  string // empty: none, left out
 	UpstreamAttempts               int
 	ConnectionReused, RateLimitHit bool
@@ -114,6 +117,10 @@ func (l *line) encodeOutcome(a *Access) {
 	l.number(`,"upstream_attempts":`, int64(a.UpstreamAttempts))
 	if a.UpstreamDuration > 0 {
 		l.millis(`,"upstream_duration_ms":`, a.UpstreamDuration)
+	}
+	optional(l, `,"agent":"`, a.Agent, maxWord)
+	if a.AgentDuration > 0 {
+		l.millis(`,"agent_duration_ms":`, a.AgentDuration)
 	}
 	l.flag(`,"connection_reused":`, a.ConnectionReused)
 	l.flag(`,"rate_limit_hit":`, a.RateLimitHit)

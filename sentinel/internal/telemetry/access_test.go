@@ -26,11 +26,20 @@ func TestAccessJSON(t *testing.T) {
 		Time: time.Date(2026, 3, 14, 16, 9, 26, 5_999_999, time.FixedZone("CET", 3600)), TraceID: []byte("abc"),
 		Status: 400, Reason: "bad_request_line", ClientIP: netip.MustParseAddr("fe80::1%eth0"), Route: NoRoute,
 	}
+	blocked := Access{
+		Time: eventTime, TraceID: []byte("abc"), Method: []byte("GET"), Path: []byte("/"), Protocol: "HTTP/1.1", Status: 403,
+		Reason: "agent_blocked", Route: "api", Agent: "waf", AgentDuration: 81 * time.Microsecond,
+	}
 	for name, c := range map[string]struct {
 		o    AccessOptions
 		a    Access
 		want string
 	}{
+		"blocked by an agent": {everything, blocked, `{"timestamp":"2026-03-14T15:09:26.000Z","trace_id":"abc",` +
+			`"method":"GET","path":"/","protocol":"HTTP/1.1","client_ip":"-","body_bytes":0,"status":403,` +
+			`"error":"agent_blocked","body_bytes_sent":0,"duration_ms":0.000,"route_id":"api","upstream_attempts":0,` +
+			`"agent":"waf","agent_duration_ms":0.081,"connection_reused":false,"rate_limit_hit":false,` +
+			`"config_generation":0,"instance_id":"edge-1"}` + "\n"},
 		"proxied": {everything, typical(), `{"timestamp":"2026-03-14T15:09:26.535Z","trace_id":"2Fq7RkLm3Xz",` +
 			`"method":"GET","path":"/api/v1/customers/4711/orders","query":"page=2&sort=date","protocol":"HTTP/1.1",` +
 			`"client_ip":"203.0.113.7","host":"shop.example.com",` +
@@ -162,6 +171,7 @@ func TestAccessEncodingDoesNotAllocate(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			l := NewAccessLog(nil, AccessOptions{Format: format, IncludeTraceID: true, SampleRate: 1})
 			s, a := newLine(), typical()
+			a.Agent, a.AgentDuration = "waf", 81*time.Microsecond
 			allocs := testing.AllocsPerRun(100, func() {
 				s.b = s.b[:0]
 				l.encode(s, &a)

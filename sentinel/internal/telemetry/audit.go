@@ -22,7 +22,7 @@ const (
 )
 
 // AuditEntry is one security decision or one change of the proxy. Slices are borrowed until Write
-// returns. Lists and metadata hold at most 64 entries, the rest is cut.
+// returns. Lists and metadata hold at most 64 entries, and metadata at most 4 KiB; the rest is cut.
 type AuditEntry struct {
 	Time         time.Time
 	TraceID      []byte
@@ -130,7 +130,12 @@ func (l *line) list(key string, values []string) {
 
 func (l *line) metadata(attributes []Attribute) {
 	l.b = append(l.b, `,"metadata":{`...)
+	left := maxMetadata
 	for i, a := range attributes[:l.entries(len(attributes))] {
+		if left -= min(len(a.Name), maxWord) + min(len(a.Value), maxText); left < 0 {
+			l.cut = true
+			break
+		}
 		if i > 0 {
 			l.b = append(l.b, ',')
 		}

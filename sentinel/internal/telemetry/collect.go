@@ -50,6 +50,17 @@ var (
 	healthTurnsDesc = describe("upstream_health_transitions_total", "Changes of a target's health.", "upstream", "target", "to")
 	turnsDesc       = describe("circuit_breaker_transitions_total", "Changes of a breaker.", "component", "route", "to")
 	rejectedDesc    = describe("circuit_breaker_rejected_total", "Requests that a route's breaker refused.", "component", "route")
+
+	agentTimesDesc     = describe("agent_latency_seconds", "Time of calls to an agent.", "agent", "event")
+	agentTimeoutsDesc  = describe("agent_timeouts_total", "Calls that brought nothing by their deadline.", "agent", "event")
+	agentDecisionsDesc = describe("agent_requests_total", "Verdicts of an agent.", "agent", "decision")
+	agentErrorsDesc    = describe("agent_errors_total", "Calls without a verdict.", "agent", "reason")
+	agentBypassDesc    = describe("agent_bypass_total", "Requests that went on without the agent, which had failed.", "agent")
+	agentLinksDesc     = describe("agent_connections", "Connections open to the agent.", "agent")
+	agentInFlightDesc  = describe("agent_in_flight", "Calls that the agent has not answered.", "agent")
+	agentWaitingDesc   = describe("agent_waiting", "Callers that wait for their turn to ask.", "agent")
+	agentBusyDesc      = describe("agent_busy_total", "Calls that found no place in that line, or waited in vain.", "agent")
+	agentUnknownDesc   = describe("agent_unknown_replies_total", "Replies that nobody waited for.", "agent")
 )
 
 var descs = []*prometheus.Desc{
@@ -57,7 +68,9 @@ var descs = []*prometheus.Desc{
 	logDropsDesc, blockedDesc, rateLimitedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
 	breakerDesc, pendingDesc, unpendedDesc, exhaustedDesc, panicDesc, activeHereDesc, triedDesc, failedDesc,
-	ejectionsDesc, rampDesc, healthTurnsDesc, turnsDesc, rejectedDesc,
+	ejectionsDesc, rampDesc, healthTurnsDesc, turnsDesc, rejectedDesc, agentTimesDesc, agentTimeoutsDesc,
+	agentDecisionsDesc, agentErrorsDesc, agentBypassDesc, agentLinksDesc, agentInFlightDesc, agentWaitingDesc,
+	agentBusyDesc, agentUnknownDesc,
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -80,6 +93,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.m.mu.Lock()
 	routes := slices.Collect(maps.Values(c.m.routes))
 	upstreams := slices.Collect(maps.Values(c.m.upstreams))
+	agents := slices.Collect(maps.Values(c.m.agents))
 	c.m.mu.Unlock()
 
 	out.proxy(c.m)
@@ -88,6 +102,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, u := range upstreams {
 		out.upstream(u)
+	}
+	for _, a := range agents {
+		out.agent(a)
 	}
 }
 
@@ -250,4 +267,36 @@ func (s sink) upstreamRoute(upstream string, r *UpstreamRoute) {
 	for reason, n := range failures {
 		s.counter(failuresDesc, n, upstream, r.id, reason)
 	}
+}
+
+func (s sink) agent(a *AgentMetrics) {
+	for i, event := range agentEvents {
+		s.durations(agentTimesDesc, &a.times[i], a.id, event)
+		s.counter(agentTimeoutsDesc, a.timeouts[i].n.Load(), a.id, event)
+	}
+	for i, decision := range agentDecisions {
+		s.counter(agentDecisionsDesc, a.decisions[i].n.Load(), a.id, decision)
+	}
+	for i, reason := range agentErrors {
+		s.counter(agentErrorsDesc, a.errors[i].n.Load(), a.id, reason)
+	}
+	s.counter(agentBypassDesc, a.Bypassed.n.Load(), a.id)
+	if stats := a.stats.Load(); stats != nil {
+		s.agentStats(a.id, (*stats)())
+	}
+	a.mu.Lock()
+	turns := maps.Clone(a.turns)
+	a.mu.Unlock()
+	for to, n := range turns {
+		s.counter(turnsDesc, n, AgentComponent(a.id), "", to)
+	}
+}
+
+func (s sink) agentStats(id string, stats AgentStats) {
+	s.gauge(agentLinksDesc, float64(stats.Connections), id)
+	s.gauge(agentInFlightDesc, float64(stats.InFlight), id)
+	s.gauge(agentWaitingDesc, float64(stats.Waiting), id)
+	s.counter(agentBusyDesc, stats.Busy, id)
+	s.counter(agentUnknownDesc, stats.Unknown, id)
+	s.gauge(breakerDesc, float64(stats.Breaker), AgentComponent(id), "")
 }

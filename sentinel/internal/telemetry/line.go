@@ -16,6 +16,8 @@ const (
 	maxStack  = 16384 // details of an error
 	maxList   = 64    // entries of a list or of metadata
 
+	maxMetadata = 4096 // names and values of an audit entry's metadata together
+
 	keptLine = 16384 // a scratch buffer that grew past this is not kept
 )
 

@@ -47,7 +47,7 @@ type MetricsOptions struct {
 }
 
 // Metrics holds every metric of one proxy. Updates are atomic additions: no lock, no allocation,
-// from any goroutine. The look-ups Route and Upstream lock; keep what they return.
+// from any goroutine. The look-ups Route, Upstream and Agent lock; keep what they return.
 type Metrics struct {
 	ActiveRequests  Gauge   // exchanges between the first byte of the request and the end of the answer
 	OpenConnections Gauge   // client connections
@@ -65,6 +65,7 @@ type Metrics struct {
 	mu        sync.Mutex // guards the maps below
 	routes    map[string]*RouteMetrics
 	upstreams map[string]*UpstreamMetrics
+	agents    map[string]*AgentMetrics
 }
 
 // NewMetrics returns a Metrics with a registry of its own.
@@ -76,6 +77,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		logDrops:  counters([]string{"access", "error", "audit"}),
 		routes:    make(map[string]*RouteMetrics),
 		upstreams: make(map[string]*UpstreamMetrics),
+		agents:    make(map[string]*AgentMetrics),
 	}
 	m.process.cpuPercent() // the first interval starts here
 	m.registry.MustRegister(collector{m})
@@ -164,6 +166,19 @@ func (m *Metrics) Upstream(id string) *UpstreamMetrics {
 		m.upstreams[id] = u
 	}
 	return u
+}
+
+// Agent returns the metrics of an agent, always the same for one id.
+func (m *Metrics) Agent(id string) *AgentMetrics {
+	id = label(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.agents[id]
+	if a == nil {
+		a = &AgentMetrics{id: id, turns: make(map[string]uint64)}
+		m.agents[id] = a
+	}
+	return a
 }
 
 // Registry returns the registry, for collectors of others.

@@ -34,6 +34,18 @@ func equalFold(a, b []byte) bool {
 	return true
 }
 
+// ValidName reports whether b may be the name of a field (RFC 9110 5.1).
+func ValidName(b []byte) bool { return len(b) > 0 && all(b, isToken) }
+
+// ValidValue reports whether b may be the value of a field: no control character but tabs (RFC 9110 5.5).
+func ValidValue(b []byte) bool { return isText(b) }
+
+// ValidAuthority reports whether b may be the value of Host: a host and perhaps a port.
+func ValidAuthority(b []byte) bool {
+	_, ok := splitAuthority(b)
+	return ok
+}
+
 // AppendField appends one field line.
 func AppendField(dst, name, value []byte) []byte {
 	dst = append(dst, name...)
