@@ -30,7 +30,8 @@ type ClosedSample struct {
 	Round             int     `json:"round"` // from 0
 	Requests          int     `json:"requests"`
 	RequestsPerSecond float64 `json:"requests_per_second"`
-	CPUMicros         float64 `json:"cpu_us_per_request"` // of the proxy's processes
+	CPUMicros         float64 `json:"cpu_us_per_request"`                 // of the proxy's processes
+	AgentMicros       float64 `json:"agent_cpu_us_per_request,omitempty"` // of the agent's; 0: there is none
 	P50Micros         float64 `json:"p50_us"`
 	P99Micros         float64 `json:"p99_us"`
 	OriginCores       float64 `json:"origin_cores"`    // processors the origin kept busy; near 1: it was the bottleneck
@@ -95,12 +96,13 @@ func divide(used meter, r wrk.Report) (ClosedSample, error) {
 	if used.proxy <= 0 {
 		return ClosedSample{}, errors.New("the proxy used no processor time: the wrong process was watched")
 	}
-	others := used.machine - used.proxy - used.origin - used.self - r.CPU
+	others := used.machine - used.proxy - used.agent - used.origin - used.self - r.CPU
 	cores := func(d time.Duration) float64 { return d.Seconds() / used.elapsed.Seconds() }
 	s := ClosedSample{
 		Requests:          r.Requests,
 		RequestsPerSecond: float64(r.Requests) / r.Elapsed.Seconds(),
 		CPUMicros:         micros(used.proxy) / float64(r.Requests),
+		AgentMicros:       micros(used.agent) / float64(r.Requests),
 		P50Micros:         micros(r.P50),
 		P99Micros:         micros(r.P99),
 		OriginCores:       cores(used.origin),
@@ -112,14 +114,19 @@ func divide(used meter, r wrk.Report) (ClosedSample, error) {
 
 // meter is processor time used so far.
 type meter struct {
-	at                           time.Time
-	elapsed                      time.Duration // wall clock; only in a difference
-	proxy, origin, self, machine time.Duration
+	at                                  time.Time
+	elapsed                             time.Duration // wall clock; only in a difference
+	proxy, agent, origin, self, machine time.Duration
 }
 
 func readMeter(f *fleet, p *process) (m meter, err error) {
 	if m.proxy, err = proc.CPU(p.pids...); err != nil {
 		return m, err
+	}
+	if p.asks != nil {
+		if m.agent, err = proc.CPU(p.asks.pids...); err != nil {
+			return m, err
+		}
 	}
 	if m.origin, err = proc.CPU(f.origin.pids...); err != nil {
 		return m, err
@@ -138,6 +145,7 @@ func (m meter) minus(o meter) meter {
 	return meter{
 		elapsed: m.at.Sub(o.at),
 		proxy:   m.proxy - o.proxy,
+		agent:   m.agent - o.agent,
 		origin:  m.origin - o.origin,
 		self:    m.self - o.self,
 		machine: m.machine - o.machine,

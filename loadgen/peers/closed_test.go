@@ -14,6 +14,7 @@ func TestClosedSampleDividesByRequests(t *testing.T) {
 	used := meter{
 		elapsed: 2 * time.Second,
 		proxy:   time.Second,
+		agent:   200 * time.Millisecond,
 		origin:  500 * time.Millisecond,
 		self:    100 * time.Millisecond,
 		machine: 3 * time.Second,
@@ -23,8 +24,8 @@ func TestClosedSampleDividesByRequests(t *testing.T) {
 		P50: time.Millisecond, P99: 3 * time.Millisecond,
 	}
 	want := ClosedSample{
-		Requests: 80000, RequestsPerSecond: 40000, CPUMicros: 12.5, P50Micros: 1000, P99Micros: 3000,
-		OriginCores: 0.25, GeneratorCores: 0.2, OtherCores: 0.5,
+		Requests: 80000, RequestsPerSecond: 40000, CPUMicros: 12.5, AgentMicros: 2.5, P50Micros: 1000, P99Micros: 3000,
+		OriginCores: 0.25, GeneratorCores: 0.2, OtherCores: 0.4,
 	}
 	if got, err := divide(used, r); err != nil || got != want {
 		t.Errorf("divide = %+v, %v, want %+v", got, err, want)
@@ -39,9 +40,9 @@ func TestClosedSampleNeedsCPUTime(t *testing.T) {
 
 func TestMeterMinus(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	before := meter{at: began, proxy: 1, origin: 2, self: 3, machine: 4}
-	after := meter{at: began.Add(time.Second), proxy: 11, origin: 22, self: 33, machine: 44}
-	want := meter{elapsed: time.Second, proxy: 10, origin: 20, self: 30, machine: 40}
+	before := meter{at: began, proxy: 1, origin: 2, self: 3, machine: 4, agent: 5}
+	after := meter{at: began.Add(time.Second), proxy: 11, origin: 22, self: 33, machine: 44, agent: 55}
+	want := meter{elapsed: time.Second, proxy: 10, origin: 20, self: 30, machine: 40, agent: 50}
 	if got := after.minus(before); got != want {
 		t.Errorf("minus = %+v, want %+v", got, want)
 	}

@@ -34,7 +34,10 @@ type setup struct {
 	AccessLog   string         // absolute file name; empty: access log and metrics are off
 	Connections int            // client connections to be ready for
 	Guarded     bool           // everything on that looks after the upstream
+	Agent       string         // the node that says how to reach the agent on the route; empty: no agent
 }
+
+func (s setup) url(path string) string { return "http://" + s.Listen.String() + path }
 
 // PoolSize is the bound of idle origin connections.
 func (setup) PoolSize() int { return poolSize }

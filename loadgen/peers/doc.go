@@ -16,4 +16,7 @@
 //
 // cost.go uses the closed loop for another question: what looking after the upstream costs Sentinel, in pairs of one
 // binary with and without it.
+//
+// agents.go uses the closed loop and a fixed rate for a third: what an agent on the route costs, in each dialect of its
+// protocol, beside the same binary without one (P8). agent.go starts the agents, agents_text.go prints the outcome.
 package peers

@@ -33,9 +33,11 @@ type rate struct {
 	perSecond float64
 }
 
+func low() rate { return rate{name: fmt.Sprintf("%d/s", lowRate), perSecond: lowRate} }
+
 // rates returns the low rate, and the high one when nginx has been measured.
 func rates(r *Results) []rate {
-	all := []rate{{name: fmt.Sprintf("%d/s", lowRate), perSecond: lowRate}}
+	all := []rate{low()}
 	reached := r.closed(workSmall, nginx, func(s ClosedSample) float64 { return s.RequestsPerSecond })
 	if len(reached) > 0 {
 		high := highShare * stat.Summarize(reached).Median
@@ -47,17 +49,25 @@ func rates(r *Results) []rate {
 func (b *bench) fixedRates(ctx context.Context, f *fleet) error {
 	for round := range b.Rounds {
 		for _, r := range rates(b.results) {
-			for _, i := range b.order(round) {
-				s, err := b.fixedSample(ctx, f.proxies[i], r)
-				if err != nil {
-					return fmt.Errorf("%s at %s: %w", f.proxies[i].name, r.name, err)
-				}
-				s.Round = round
-				b.results.Fixed = append(b.results.Fixed, s)
-				b.progress("latency round %d/%d %-9s at %s: p50 %.0f µs, p99 %.0f µs, p99.9 %.0f µs",
-					round+1, b.Rounds, s.Subject, r.name, s.P50Micros, s.P99Micros, s.P999Micros)
+			if err := b.fixedRound(ctx, f, r, round); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// fixedRound gives every subject its turn at one rate.
+func (b *bench) fixedRound(ctx context.Context, f *fleet, r rate, round int) error {
+	for _, i := range b.order(round) {
+		s, err := b.fixedSample(ctx, f.proxies[i], r)
+		if err != nil {
+			return fmt.Errorf("%s at %s: %w", f.proxies[i].name, r.name, err)
+		}
+		s.Round = round
+		b.results.Fixed = append(b.results.Fixed, s)
+		b.progress("latency round %d/%d %-9s at %s: p50 %.0f µs, p99 %.0f µs, p99.9 %.0f µs",
+			round+1, b.Rounds, s.Subject, r.name, s.P50Micros, s.P99Micros, s.P999Micros)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ type fleet struct {
 	dir     string
 	origin  *process
 	proxies []*process
+	agents  []*process // that the proxies ask
 }
 
 // startFleet starts the origin and the subjects and checks that all treat headers alike.
@@ -32,13 +33,8 @@ func (b *bench) startFleet(ctx context.Context, name string, logs bool) (_ *flee
 		return nil, err
 	}
 	for _, s := range b.subjects {
-		st := setup{Backend: f.origin.Listen, Dir: filepath.Join(dir, s.name), Connections: proxyConnections, Guarded: s.guarded}
-		p, err := b.startProxy(ctx, s, st, logs)
+		p, err := b.join(ctx, f, s, logs)
 		if err != nil {
-			return nil, err
-		}
-		f.proxies = append(f.proxies, p)
-		if err := checkHeaders(ctx, p); err != nil {
 			return nil, err
 		}
 		if err := b.keepConfig(name, p); err != nil {
@@ -46,6 +42,29 @@ func (b *bench) startFleet(ctx context.Context, name string, logs bool) (_ *flee
 		}
 	}
 	return f, nil
+}
+
+// join starts a subject, with the agent it asks, and checks what it does.
+func (b *bench) join(ctx context.Context, f *fleet, s subject, logs bool) (*process, error) {
+	st := setup{Backend: f.origin.Listen, Dir: filepath.Join(f.dir, s.name), Connections: proxyConnections, Guarded: s.guarded}
+	var asked *process
+	if s.agent != nil {
+		var err error
+		if asked, err = s.agent.start(ctx, &st); err != nil {
+			return nil, err
+		}
+		f.agents = append(f.agents, asked)
+	}
+	p, err := b.startProxy(ctx, s, st, logs)
+	if err != nil {
+		return nil, err
+	}
+	f.proxies = append(f.proxies, p)
+	p.asks = asked
+	if err := checkHeaders(ctx, p); err != nil {
+		return nil, err
+	}
+	return p, checkAgent(ctx, p)
 }
 
 // startProxy fills in the addresses and the log of st and starts s with it.
@@ -87,6 +106,9 @@ func startOrigin(ctx context.Context, dir string) (*process, error) {
 
 func (f *fleet) stop() {
 	for _, p := range f.proxies {
+		p.stop()
+	}
+	for _, p := range f.agents {
 		p.stop()
 	}
 	if f.origin != nil {

@@ -78,19 +78,21 @@ func judge(r *Results) []Gate {
 	var gates []Gate
 	for _, l := range limits {
 		for _, subject := range []string{sentinelOne, sentinel} {
-			values := l.values(r, subject)
-			if len(values) == 0 {
-				continue
+			if values := l.values(r, subject); len(values) > 0 {
+				gates = append(gates, l.gate(values, subject, subject == sentinelOne))
 			}
-			g := Gate{
-				ID: l.id, Work: l.work, Subject: subject, Decides: subject == sentinelOne,
-				Unit: l.unit, AtLeast: l.atLeast, Must: l.must, Aim: l.aim, Measured: stat.Summarize(values),
-			}
-			g.Verdict = g.verdict()
-			gates = append(gates, g)
 		}
 	}
 	return gates
+}
+
+func (l limit) gate(values []float64, subject string, decides bool) Gate {
+	g := Gate{
+		ID: l.id, Work: l.work, Subject: subject, Decides: decides,
+		Unit: l.unit, AtLeast: l.atLeast, Must: l.must, Aim: l.aim, Measured: stat.Summarize(values),
+	}
+	g.Verdict = g.verdict()
+	return g
 }
 
 func (g Gate) verdict() Verdict {

@@ -13,12 +13,13 @@ import (
 // titles are the subjects' names for people.
 var titles = map[string]string{
 	nginx: "nginx", haproxy: "HAProxy", caddy: "Caddy", sentinelOne: "Sentinel, 1 CPU", sentinel: "Sentinel",
+	alone: "no agent", agentV1: "V1", agentV2D: "V2D", agentV2R: "V2R", agentG2: "G2",
 }
 
 // Text returns the figures and then the gates, so that what matters most is the last thing on the screen.
 func (r *Results) Text() string {
 	var text strings.Builder
-	for _, t := range append(r.tables(), r.gateTable()) {
+	for _, t := range append(r.tables(), r.gateTable(oneDecides)) {
 		if len(t.Rows) > 0 {
 			text.WriteString(t.Text() + "\n")
 		}
@@ -35,7 +36,7 @@ func (r *Results) page() ([]byte, error) {
 			"Origin: " + r.Origin + ". Generator, origin and proxy share the machine; compare subjects, not machines.",
 			fmt.Sprintf("%s; %s; Caddy %s; %s.", r.Versions[nginx], r.Versions[haproxy], r.Versions[caddy], r.Versions[sentinel]),
 		},
-		First:  r.gateTable(),
+		First:  r.gateTable(oneDecides),
 		Charts: r.charts(),
 		Tables: r.tables(),
 	}
@@ -85,11 +86,14 @@ func (r *Results) noiseNotes() []string {
 	return []string{fmt.Sprintf("NOISY: other work kept %.2f processors busy. Measure again on an idle machine.", n)}
 }
 
-func (r *Results) gateTable() report.Table {
+// oneDecides explains the verdicts in brackets.
+const oneDecides = "Sentinel with one CPU decides; the other row is for information."
+
+func (r *Results) gateTable(note string) report.Table {
 	t := report.Table{
 		Title: "Gates",
 		Head:  []string{"#", "Work", "Subject", "Measured", "Range", "Must", "Aim", "Verdict"},
-		Notes: []string{"Sentinel with one CPU decides; the other row is for information."},
+		Notes: []string{note},
 	}
 	t.Notes = append(t.Notes, r.noiseNotes()...)
 	for _, g := range r.Gates {
@@ -207,6 +211,7 @@ func (r *Results) routeTable() report.Table {
 	return t
 }
 
+func fixedP50(s FixedSample) float64 { return s.P50Micros }
 func fixedP99(s FixedSample) float64 { return s.P99Micros }
 
 func spread(s stat.Summary) string {

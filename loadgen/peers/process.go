@@ -28,6 +28,7 @@ type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended
 	pids   []int         // the started process and its workers
+	asks   *process      // the agent that a proxy asks; nil: none
 }
 
 // start runs the subject and returns when it answers requests for probe.
@@ -36,6 +37,11 @@ func start(ctx context.Context, s subject, st setup, probe string) (*process, er
 	if err != nil {
 		return nil, err
 	}
+	return launch(ctx, s, st, file, func(ctx context.Context) error { return ask(ctx, st.url(probe)) })
+}
+
+// launch runs the subject with one more argument, in the directory of its setup, and returns when it is ready.
+func launch(ctx context.Context, s subject, st setup, argument string, ready func(context.Context) error) (*process, error) {
 	output, err := os.OpenFile(outputFile(st), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", s.name, err)
@@ -45,7 +51,7 @@ func start(ctx context.Context, s subject, st setup, probe string) (*process, er
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", s.name, err)
 	}
-	cmd := exec.Command(program, append(s.args, file)...) //nolint:gosec,noctx // Our own arguments; stop ends it.
+	cmd := exec.Command(program, append(s.args, argument)...) //nolint:gosec,noctx // Our own arguments; stop ends it.
 	cmd.Dir = st.Dir
 	cmd.Env = append(append(os.Environ(), "HOME="+st.Dir, "XDG_CONFIG_HOME="+st.Dir, "XDG_DATA_HOME="+st.Dir), s.env...)
 	cmd.Stdout, cmd.Stderr = output, output
@@ -55,7 +61,7 @@ func start(ctx context.Context, s subject, st setup, probe string) (*process, er
 	}
 	p := &process{subject: s, setup: st, cmd: cmd, exited: make(chan struct{})}
 	go p.reap()
-	if err := p.settle(ctx, probe); err != nil {
+	if err := p.settle(ctx, ready); err != nil {
 		p.stop()
 		return nil, fmt.Errorf("starting %s: %w\n%s", s.name, err, p.output())
 	}
@@ -76,19 +82,19 @@ func (p *process) reap() {
 	close(p.exited)
 }
 
-// settle waits for the first good answer, then looks which processes there are.
-func (p *process) settle(ctx context.Context, probe string) (err error) {
+// settle waits until the process is ready, then looks which processes there are.
+func (p *process) settle(ctx context.Context, ready func(context.Context) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
-		if err = ask(ctx, p.url(probe)); err == nil {
+		if err = ready(ctx); err == nil {
 			break
 		}
 		select {
 		case <-p.exited:
 			return errors.New("it ended at once")
 		case <-ctx.Done():
-			return fmt.Errorf("no good answer: %w", err)
+			return fmt.Errorf("not ready: %w", err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -117,8 +123,6 @@ func get(ctx context.Context, url string) (*http.Response, error) {
 	request.Close = true
 	return http.DefaultClient.Do(request)
 }
-
-func (p *process) url(path string) string { return "http://" + p.Listen.String() + path }
 
 // stop asks the process to end, makes it end if it does not, and returns when it has.
 func (p *process) stop() {

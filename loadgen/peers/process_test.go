@@ -2,6 +2,7 @@ package peers
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -22,8 +23,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play serves on the address the nginx configuration names, until it cannot.
+// play serves on the address the nginx configuration names, until it cannot; an agent is told its address itself.
 func play(role, config string) {
+	if role == "agent" {
+		playAgent(config)
+		return
+	}
 	text, err := os.ReadFile(config)
 	listen := regexp.MustCompile(`listen (\S+)`).FindSubmatch(text)
 	if err != nil || listen == nil || role == "broken" {
@@ -35,6 +40,15 @@ func play(role, config string) {
 		_, _ = fmt.Fprint(w, body)
 	})
 	fmt.Println(server.ListenAndServe())
+}
+
+// playAgent takes connections and says nothing.
+func playAgent(address string) {
+	l, err := net.Listen("unix", address)
+	for err == nil {
+		_, err = l.Accept()
+	}
+	fmt.Println(err)
 }
 
 func startRole(t *testing.T, role string) (*process, error) {

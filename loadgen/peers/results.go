@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Results is everything a run has found, as written to peers.json.
+// Results is everything a run has found, as written to peers.json or agents.json.
 type Results struct {
 	Started  time.Time         `json:"started"`
 	Machine  string            `json:"machine"`
@@ -27,8 +27,8 @@ type Results struct {
 	Seconds  float64           `json:"seconds_per_load"`
 	Closed   []ClosedSample    `json:"closed_loop"`
 	Fixed    []FixedSample     `json:"fixed_rate"`
-	Memory   []MemorySample    `json:"memory"`
-	Routes   []RouteSample     `json:"route_lookup"`
+	Memory   []MemorySample    `json:"memory,omitempty"`
+	Routes   []RouteSample     `json:"route_lookup,omitempty"`
 	Gates    []Gate            `json:"gates"`
 	Configs  []Config          `json:"configs"`
 }

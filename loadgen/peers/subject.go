@@ -29,7 +29,8 @@ type subject struct {
 	program  string
 	args     []string // before the name of the configuration file
 	env      []string
-	guarded  bool // only Sentinel's template knows it
+	guarded  bool          // only Sentinel's template knows it
+	agent    *agentProgram // on the route; only Sentinel's template knows it; nil: none
 }
 
 // Programs says where the binaries are that no package installs.
