@@ -33,15 +33,23 @@ run: build ## Serve the embedded default on 127.0.0.1:8080 (ARGS='-c my.kdl' for
 build: ## Build build/sentinel, a static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o build/sentinel ./sentinel/cmd/sentinel
 
+.PHONY: build-agent
+build-agent: ## Build build/sentinel-agent: the reference agents waf, auth, ratelimit, lua
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o build/sentinel-agent ./sentinel/cmd/sentinel-agent
+
 .PHONY: test
 test: ## All tests; needs no program outside Go
 	go test ./...
+
+.PHONY: test-redis
+test-redis: ## Limits shared over a real redis-server, which is installed if missing
+	scripts/test-redis
 
 .PHONY: check
 check: tidy-check fmt-check vet lint test ## What to run before every push
 
 .PHONY: ci
-ci: tidy-check fmt-check vet lint race fuzz-smoke ## What CI runs; its last line counts the tests
+ci: tidy-check fmt-check vet lint race fuzz-smoke test-redis ## What CI runs; its last line counts the tests
 	@scripts/count-tests
 
 .PHONY: fmt
@@ -73,10 +81,11 @@ $(LINT):
 vuln: ## Known vulnerabilities in what is used (needs the vulnerability database)
 	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
 
-# Reading a configuration is one goroutine's work; its 16 MiB texts take minutes under the detector.
+# Reading a configuration is one goroutine's work, and so is judging a request; both take minutes under the detector.
 .PHONY: race
 race: ## The proxy's tests and the conformance suite, under the race detector
-	go test -race $$(go list ./sentinel/... ./conformance/... | grep -v /internal/config)
+	go test -race $$(go list ./sentinel/... ./conformance/... | grep -v -e /internal/config -e /sentinel-agent/waf)
+	go test -race -run TestManyAtOnce ./sentinel/cmd/sentinel-agent/waf
 
 .PHONY: conformance
 conformance: ## The black-box suite, verbosely counted (CASE=framing/te-and-cl for one vector)
@@ -86,6 +95,14 @@ conformance: ## The black-box suite, verbosely counted (CASE=framing/te-and-cl f
 .PHONY: confirm
 confirm: ## Replay the vectors at another proxy: REF=host:port ORIGIN=host:port it forwards to
 	go test ./conformance -count=1 -v -run '^TestConfirm$$' -args -ref='$(REF)' -origin='$(ORIGIN)'
+
+.PHONY: proto
+proto: ## Write the Go code of the agents' gRPC protocol anew
+	scripts/proto
+
+.PHONY: proto-check
+proto-check: ## Fail when that code is not what its sources say
+	scripts/proto check
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each
@@ -100,8 +117,9 @@ mutants: ## Break the code by hand-made mutants: the tests must notice every one
 	go run ./conformance/mutants
 
 .PHONY: bench
-bench: ## Micro benchmarks with allocations
+bench: ## Micro benchmarks with allocations, then bench-agents
 	go test -run '^$$' -bench . -benchmem ./sentinel/...
+	$(MAKE) bench-agents
 
 .PHONY: bench-peers
 bench-peers: build ## Compare with nginx, HAProxy and Caddy on this machine (ROUNDS, DURATION)
@@ -110,6 +128,10 @@ bench-peers: build ## Compare with nginx, HAProxy and Caddy on this machine (ROU
 .PHONY: bench-cost
 bench-cost: ## What health checks, breakers and least_connections cost (PAIRS, DURATION, ARGS='-base BINARY')
 	scripts/bench-peers cost -pairs $(PAIRS) -duration $(DURATION) $(ARGS)
+
+.PHONY: bench-agents
+bench-agents: ## What an agent on the route costs, in each dialect (ROUNDS, DURATION, ARGS='-procs 1')
+	scripts/bench-peers agents -rounds $(ROUNDS) -duration $(DURATION) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

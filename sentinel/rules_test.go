@@ -30,6 +30,14 @@ const (
 // new package starts with a line here.
 var arrows = map[string][]string{
 	"sentinel/cmd/sentinel": {"sentinel"},
+	"sentinel/cmd/sentinel-agent": {
+		"sentinel/agent", "sentinel/cmd/sentinel-agent/auth", "sentinel/cmd/sentinel-agent/lua",
+		"sentinel/cmd/sentinel-agent/ratelimit", "sentinel/cmd/sentinel-agent/waf",
+	},
+	"sentinel/cmd/sentinel-agent/auth":      {"sentinel/agent"},
+	"sentinel/cmd/sentinel-agent/lua":       {"sentinel/agent"},
+	"sentinel/cmd/sentinel-agent/ratelimit": {"sentinel/agent", "sentinel/internal/breaker"},
+	"sentinel/cmd/sentinel-agent/waf":       {"sentinel/agent"},
 	"sentinel": {
 		"sentinel/agent", "sentinel/internal/agents", "sentinel/internal/breaker", "sentinel/internal/config",
 		"sentinel/internal/health", "sentinel/internal/route", "sentinel/internal/telemetry", "sentinel/internal/upstream",
