@@ -71,6 +71,9 @@ func viewAgent(c *config.Agent, a *agents.Agent) agentView {
 	return v
 }
 
+// maxDetail is how much of an agent's words is shown at a time, in bytes.
+const maxDetail = 512
+
 // tame makes an agent's words fit to be shown: the first maxDetail bytes, in ASCII as Go would write them in a
 // string, so that they can neither draw on a terminal nor look like another line.
 func tame(words string) string {

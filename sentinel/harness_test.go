@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -40,8 +41,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// warmUp opens what the runtime keeps: the network poller's own descriptors.
+// warmUp opens what the runtime keeps: the network poller's own descriptors, and the goroutine that waits for signals,
+// which fuzzing needs.
 func warmUp() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	signal.Stop(signals)
 	nl, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)

@@ -12,9 +12,6 @@ import (
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
 )
 
-// maxDetail bounds what of an agent's words goes into one message of the log, in bytes.
-const maxDetail = 512
-
 // recordAgent records an exchange that an agent ended: by what it decided, or by failing in closed mode.
 func (x *exchange) recordAgent(info *ReasonInfo, took time.Duration) {
 	c := x.counsel
@@ -117,7 +114,7 @@ func (x *exchange) bypassed(s *seat, r Reason, cause string) {
 
 // logNotice tells the logs of a change in an agent's state.
 func (p *Proxy) logNotice(at time.Time, id string, n *agents.Notice) {
-	detail := strconv.QuoteToASCII(n.Detail[:min(len(n.Detail), maxDetail)])
+	detail := tame(n.Detail)
 	switch n.Kind {
 	case agents.BreakerChanged:
 		from, to := n.From.String(), n.To.String()
