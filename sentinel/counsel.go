@@ -123,13 +123,14 @@ func (s *seat) askWithin(ctx context.Context, e *agents.Event, limit time.Durati
 
 // ask puts one question and keeps the answer. The time until ctx ends includes waiting for the agent's attention.
 func (s *seat) ask(ctx context.Context, e *agents.Event) {
-	s.verdict, s.failure = nil, errNoTransport
+	s.verdict, s.failure = nil, nil // what a panic leaves
 	if s.b.agent == nil {
-		return
+		s.failure = errNoTransport
+	} else {
+		began := time.Now()
+		s.verdict, s.failure = s.session.Ask(ctx, e)
+		s.b.metrics.Observe(int(e.Kind), time.Since(began))
 	}
-	began := time.Now()
-	s.verdict, s.failure = s.session.Ask(ctx, e)
-	s.b.metrics.Observe(int(e.Kind), time.Since(began))
 	s.count(e.Kind)
 }
 

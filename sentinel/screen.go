@@ -22,8 +22,11 @@ const (
 	maxHeld = 256 << 20
 )
 
-// errHeldTooMuch is the cause of a failure for want of memory.
-const errHeldTooMuch = "the bodies held for agents take all the memory they may"
+// The causes of failures that are about the body, not the agent.
+const (
+	causeNoRoom   = "the bodies held for agents take all the memory they may"
+	causeTooLarge = "the body is larger than the agent may see"
+)
 
 // screening passes one body, the request's or the response's, by the agents that want to see it: first what
 // is held back, all of it or its beginning, then, if some agent wants that, piece by piece what follows.
@@ -142,7 +145,7 @@ func (s *screening) fill(read bodyReader, most int64, all bool) Reason {
 		}
 		s.held, s.whole = append(s.held, piece...), last
 		if !s.c.x.hold(int64(len(piece))) {
-			return s.failAll(agentBusy, errHeldTooMuch)
+			return s.failAll(agentBusy, causeNoRoom)
 		}
 	}
 	return none
@@ -155,7 +158,7 @@ func (x *exchange) hold(n int64) bool {
 }
 
 func (s *screening) tooLarge() Reason {
-	return s.failAll(agentBodyTooLarge, "the body is larger than the agent may see")
+	return s.failAll(agentBodyTooLarge, causeTooLarge)
 }
 
 // failAll settles, for every agent, what it means that the body cannot be shown. If all of them let it pass,
@@ -187,14 +190,8 @@ func (s *screening) asking(one func(context.Context, *viewer) Reason) (r Reason)
 
 // live returns the agents that are still asked.
 func (s *screening) live() []*viewer {
-	var list []*viewer
-	for _, seat := range s.seats {
-		if !seat.out && !seat.settled {
-			list = append(list, seat)
-		}
-	}
-	s.seats = list
-	return list
+	s.seats = slices.DeleteFunc(s.seats, func(v *viewer) bool { return v.out || v.settled })
+	return s.seats
 }
 
 // showHeldTo asks one agent about what is held, as those before it left it.
@@ -204,7 +201,7 @@ func (s *screening) showHeldTo(ctx context.Context, seat *viewer) Reason {
 		return r
 	}
 	if int64(len(data)) > s.rules(seat.b).max {
-		return seat.fail(agentBodyTooLarge, s.kind, "the body is larger than the agent may see")
+		return seat.fail(agentBodyTooLarge, s.kind, causeTooLarge)
 	}
 	size := oneChunk
 	if len(data) > oneChunk {
@@ -215,9 +212,10 @@ func (s *screening) showHeldTo(ctx context.Context, seat *viewer) Reason {
 		total = int64(len(data))
 	}
 	var out []byte // what becomes of data, from the first piece on that an agent replaces
-	for from := 0; from == 0 || from < len(data); {
+	for from, done := 0, false; !done; {
 		piece := data[from:min(from+size, len(data))]
-		made, differs, r := s.show(ctx, seat, piece, total, s.whole && from+len(piece) == len(data), seat.b.timeout)
+		done = from+len(piece) == len(data)
+		made, differs, r := s.show(ctx, seat, piece, total, s.whole && done, seat.b.timeout)
 		if r != none {
 			return r
 		}
@@ -227,9 +225,7 @@ func (s *screening) showHeldTo(ctx context.Context, seat *viewer) Reason {
 		if out != nil {
 			out = append(out, made...)
 		}
-		if from += len(piece); len(piece) == 0 {
-			break
-		}
+		from += len(piece)
 	}
 	if out != nil {
 		s.replace(out, decoded)
@@ -257,7 +253,7 @@ func (s *screening) readable(seat *viewer) (data []byte, decoded bool, r Reason)
 		return nil, false, seat.fail(decodeReason(err), s.kind, err.Error())
 	}
 	if !s.c.x.hold(int64(len(data))) {
-		return nil, false, seat.fail(agentBusy, s.kind, errHeldTooMuch)
+		return nil, false, seat.fail(agentBusy, s.kind, causeNoRoom)
 	}
 	return data, true, none
 }
@@ -322,7 +318,7 @@ func (s *screening) next(read bodyReader) (piece []byte, last bool, r Reason) {
 // pass shows an agent one piece of a body that is on its way.
 func (s *screening) pass(ctx context.Context, seat *viewer, piece []byte, last bool) ([]byte, Reason) {
 	if seat.sent+int64(len(piece)) > s.rules(seat.b).max {
-		return piece, seat.fail(agentBodyTooLarge, s.kind, "the body is larger than the agent may see")
+		return piece, seat.fail(agentBodyTooLarge, s.kind, causeTooLarge)
 	}
 	made, differs, r := s.show(ctx, seat, piece, s.total, last, seat.b.chunkTimeout)
 	if differs {

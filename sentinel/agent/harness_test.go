@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// settles asks again and again: nothing announces that a goroutine which was waited for is gone.
 func settles(before int) bool {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if runtime.NumGoroutine() <= before {
