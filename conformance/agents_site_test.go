@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -218,9 +219,23 @@ func (tr *trial) occupy(t testing.TB, waiting int) {
 	})
 }
 
+// heard waits until the proxy has taken every answer of the agent: a success taken later would be counted after
+// the failures that follow.
+func (tr *trial) heard(t testing.TB) {
+	t.Helper()
+	answered := tr.fake.Stats().Answered
+	eventually(t, "the answers of "+tr.id, func() bool {
+		m := tr.s.metrics(t)
+		return !slices.ContainsFunc(rogue.Phases(), func(k rogue.Kind) bool {
+			return m[series("agent_latency_seconds_count", "agent", tr.id, "event", "on_"+string(k))] < float64(answered[k])
+		})
+	})
+}
+
 // trip makes the agent fail until its circuit breaker opens.
 func (tr *trial) trip(t testing.TB, failures int) {
 	t.Helper()
+	tr.heard(t)
 	tr.fake.Set(func(e *rogue.Event) rogue.Act {
 		if !isBeside(e) {
 			return rogue.Act{}
@@ -306,6 +321,7 @@ func (tr *trial) connected(t testing.TB) {
 		t.Fatalf("%d connections to %s: %v: the agent has %+v", want, tr.id, err, tr.fake.Stats())
 	}
 	eventually(t, "connections to "+tr.id, func() bool {
-		return tr.s.metrics(t)[series("agent_connections", "agent", tr.id)] == float64(tr.fake.Stats().Open)
+		open := tr.fake.Stats().Open // a handshake that finds out the dialect may have come and gone again
+		return open >= want && tr.s.metrics(t)[series("agent_connections", "agent", tr.id)] == float64(open)
 	})
 }
