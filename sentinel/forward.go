@@ -44,7 +44,7 @@ func (x *exchange) forward() Reason {
 
 // offer makes attempts until one succeeds or must not be followed by another.
 func (x *exchange) offer() Reason {
-	x.visit.Client = x.c.client.Addr()
+	x.visit.Client = x.clientAddr()
 	for last := none; ; {
 		if r := x.pick(last); r != none {
 			return r

@@ -42,10 +42,13 @@ func (p *Proxy) listen(c *config.Listener) (*listener, error) {
 		}
 		l.tls, l.scheme = t, []byte("https")
 	}
-	// Idle and transfer deadlines find dead peers, so TCP keep-alive would only cost system calls; tunnels
-	// have no such deadline and switch it on.
-	lc := net.ListenConfig{KeepAlive: -1}
-	nl, err := lc.Listen(context.Background(), "tcp", c.Address.String())
+	open := p.options.Listen
+	if open == nil {
+		// Idle and transfer deadlines find dead peers, so TCP keep-alive would only cost system calls; tunnels
+		// have no such deadline and switch it on.
+		open = (&net.ListenConfig{KeepAlive: -1}).Listen
+	}
+	nl, err := open(context.Background(), "tcp", c.Address.String())
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", c.ID, err)
 	}

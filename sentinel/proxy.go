@@ -41,6 +41,8 @@ type Options struct {
 	Verbose bool
 	// Resolver looks up the names of targets; nil: net.DefaultResolver.
 	Resolver *net.Resolver
+	// Listen opens the sockets of listeners; nil: net.ListenConfig without TCP keep-alive.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
 }
 
 // Proxy is one running Sentinel. New makes it, Run serves; its other methods may be called from any

@@ -29,7 +29,7 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 		Time: now, TraceID: x.trace, Method: x.req.Method, Path: x.req.RawTarget, Host: x.req.Host,
 		UserAgent: x.req.Find(wire.UserAgent), Referer: x.req.Find(wire.Referer), Protocol: x.protocol(),
 		Status: x.status, BodyBytes: x.received, BodyBytesSent: x.delivered, Duration: took, UpstreamDuration: x.took,
-		ClientIP: x.c.client.Addr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused,
+		ClientIP: x.clientAddr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused,
 		Reason: x.reason.String(), ConfigGeneration: x.snap.generation,
 	}
 	if c := x.counsel; c != nil {
@@ -83,7 +83,7 @@ func (x *exchange) recordReason(took time.Duration) {
 func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
 	e := telemetry.ErrorEntry{
 		Time: time.Now(), TraceID: x.trace, Level: telemetry.LevelWarn, Message: info.Help, ErrorType: info.Word,
-		Status: x.status, ClientIP: x.c.client.Addr(), Duration: took,
+		Status: x.status, ClientIP: x.clientAddr(), Duration: took,
 	}
 	if info.Source == FromInternal {
 		e.Level = telemetry.LevelError
@@ -104,7 +104,7 @@ func (x *exchange) audit(info *ReasonInfo) {
 	x.p.metrics.Blocked(info.Word)
 	e := telemetry.AuditEntry{
 		Time: time.Now(), TraceID: x.trace, Event: telemetry.EventBlocked, Method: x.req.Method, Path: x.req.RawTarget,
-		ClientIP: x.c.client.Addr(), Reason: info.Word, Action: "block", Status: x.status,
+		ClientIP: x.clientAddr(), Reason: info.Word, Action: "block", Status: x.status,
 	}
 	if x.route != nil {
 		e.Route = x.route.id

@@ -41,7 +41,7 @@ func kindWord(kind string) string {
 func (x *exchange) auditAgent(s *seat, action string, r Reason, cause string) {
 	e := telemetry.AuditEntry{
 		Time: time.Now(), TraceID: x.trace, Event: telemetry.EventAgentDecision, Method: x.req.Method, Path: x.req.RawTarget,
-		ClientIP: x.c.client.Addr(), Route: x.route.id, Reason: r.String(), Agent: s.b.id, Action: action, Status: x.status,
+		ClientIP: x.clientAddr(), Route: x.route.id, Reason: r.String(), Agent: s.b.id, Action: action, Status: x.status,
 	}
 	for i := range s.c.seats { // what the others found counts, too, once the request is refused
 		if o := &s.c.seats[i]; o.verdict != nil && (o == s || isRuling(r)) {
@@ -102,7 +102,7 @@ func (x *exchange) noteIgnored(s *seat) {
 func (x *exchange) noteAgent(s *seat, kind, message, details string) {
 	x.p.logs.errors.Write(&telemetry.ErrorEntry{
 		Time: time.Now(), TraceID: x.trace, Level: telemetry.LevelWarn, Message: message, ErrorType: kind, Status: x.status,
-		ClientIP: x.c.client.Addr(), Duration: time.Since(x.started), Route: x.route.id, Details: "agent " + s.b.id + ": " + details,
+		ClientIP: x.clientAddr(), Duration: time.Since(x.started), Route: x.route.id, Details: "agent " + s.b.id + ": " + details,
 	})
 }
 
