@@ -44,9 +44,15 @@ observability {
 }
 `
 
+// manyFromHere lets one address open as many connections as the scenarios need that are not about limits.
+const manyFromHere = "limits { max-connections-per-client 10000 }\n"
+
 // openSite runs a proxy with routes and upstreams until the test ends. The resolver may be nil.
 func openSite(t testing.TB, routes string, r *net.Resolver) *site {
 	t.Helper()
+	if !strings.Contains(routes, "\nlimits {") {
+		routes += manyFromHere
+	}
 	s := &site{&subject{access: &accessLog{}, errors: &textLog{}, ended: make(chan struct{})}, &records{}, &records{}, &records{}}
 	p, err := sentinel.New(sentinel.Options{
 		Text: []byte(siteFrame + routes), Name: "site.kdl", Resolver: r,

@@ -68,19 +68,19 @@ type Proxy struct {
 	scrapeAt  net.Listener
 	demo      *demo // nil: the configuration was given
 
-	maxConnections int64
-	open           atomic.Int64 // client connections
-	kept           atomic.Int64 // bytes of bodies kept for another attempt
-	held           atomic.Int64 // bytes of bodies held for agents
-	draining       atomic.Bool
-	stopped        chan struct{} // closed when nothing new is accepted
-	finished       chan struct{} // closed when everything has ended
+	limits   *limits
+	open     atomic.Int64 // client connections
+	kept     atomic.Int64 // bytes of bodies kept for another attempt
+	held     atomic.Int64 // bytes of bodies held for agents and by buffers
+	draining atomic.Bool
+	stopped  chan struct{} // closed when nothing new is accepted
+	finished chan struct{} // closed when everything has ended
 }
 
 // New reads and checks the configuration, builds everything and binds every listener, so that what can
 // fail has failed before the first request. Errors are a *ConfigError or what the system said.
 func New(o Options) (*Proxy, error) {
-	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), finished: make(chan struct{}), sweeper: newSweeper()}
+	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), finished: make(chan struct{}), sweeper: newSweeper(), limits: newLimits()}
 	cfg, err := p.load()
 	if err == nil {
 		err = p.build(cfg)
@@ -98,7 +98,8 @@ func (p *Proxy) build(cfg *config.Config) error {
 	p.instance = string(telemetry.NewIDs("uuid").Append(nil, p.began))
 	p.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: Version, Reasons: reasonWords()})
 	p.unrouted = p.metrics.Route(telemetry.NoRoute)
-	p.maxConnections = int64(min(cfg.System.MaxConnections, cfg.Limits.MaxTotalConnections))
+	p.setLimits(cfg)
+	p.metrics.SetLimits(p.limits.stats)
 	var err error
 	if p.logs, err = p.openLogs(&cfg.Observability.Logging); err != nil {
 		return err
@@ -117,8 +118,14 @@ func (p *Proxy) build(cfg *config.Config) error {
 		}
 		p.listeners = append(p.listeners, l)
 	}
-	p.sweeper.everyTick = func(now time.Time) { p.snapshot.Load().sweep(now) }
-	p.sweeper.everySecond = p.exchanges.trim
+	p.sweeper.everyTick = func(now time.Time) {
+		p.snapshot.Load().sweep(now)
+		p.watchMemory(p.sweeper.now())
+	}
+	p.sweeper.everySecond = func() {
+		p.exchanges.trim()
+		p.limits.trim(p.since(time.Now()))
+	}
 	return p.bindMetrics(&cfg.Observability.Metrics)
 }
 

@@ -62,9 +62,16 @@ type boundRoute struct {
 	retries       *retryRules
 	breaker       *routeBreaker // nil: none
 	websocket     bool
-	agents        []*boundAgent // in the order of the route's filters
-	errorFormat   string
-	errorPages    map[int]errorPage
+	rates         []rateLimit
+	use           *routeUse // nil: a handler of our own, which no load is kept from
+	maxRequests   int       // at a time
+	maxSockets    int       // upgraded connections of one client; 0: no bound
+	// Whole bodies are read before they are passed on, if they are not over maxBuffer bytes.
+	bufferRequests, bufferResponses bool
+	maxBuffer                       int64
+	agents                          []*boundAgent // in the order of the route's filters
+	errorFormat                     string
+	errorPages                      map[int]errorPage
 }
 
 // errorPage is a route's own version of one error response.
@@ -150,7 +157,8 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 	r := &boundRoute{
 		id: c.ID, cfg: c, upstream: c.Upstream, pool: pools[c.Upstream], metrics: p.metrics.Route(c.ID),
 		maxBody: c.Policies.MaxBodySize, websocket: c.WebSocket.Enabled, tunnelLimit: never,
-		agents: p.bindAgents(cfg, c, all),
+		agents: p.bindAgents(cfg, c, all), maxBuffer: cfg.Limits.MaxBodyBuffer,
+		bufferRequests: c.Policies.BufferRequests, bufferResponses: c.Policies.BufferResponses,
 	}
 	if r.maxBody == 0 {
 		r.maxBody = cfg.Limits.MaxBodySize
@@ -161,6 +169,7 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 	if c.Policies.Timeout > 0 {
 		r.tunnelLimit = ticks(c.Policies.Timeout)
 	}
+	r.bindLimits(p, cfg)
 	r.bindEdits(cfg, c)
 	if r.pool != nil {
 		stats := p.metrics.Upstream(c.Upstream)

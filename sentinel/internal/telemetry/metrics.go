@@ -52,7 +52,9 @@ type Metrics struct {
 	ActiveRequests  Gauge   // exchanges between the first byte of the request and the end of the answer
 	OpenConnections Gauge   // client connections
 	Connections     Counter // client connections ever accepted
-	RateLimited     Counter // requests that hit a rate limit
+	RateLimited     Counter // requests that were over a rate limit: refused, held back, or only noted
+	RateAllowed     Counter // requests of routes with rate limits that went on
+	RateDelayed     Counter // requests that a rate limit held back
 
 	version    string
 	registry   *prometheus.Registry
@@ -61,11 +63,13 @@ type Metrics struct {
 	logDrops   map[string]*Counter // by log; never changes
 	reloads    [2]Counter          // failure, success
 	handshakes [3]durations        // by tlsVersion
+	limits     atomic.Pointer[func() LimitStats]
 
 	mu        sync.Mutex // guards the maps below
 	routes    map[string]*RouteMetrics
 	upstreams map[string]*UpstreamMetrics
 	agents    map[string]*AgentMetrics
+	evictions map[string]*Counter // by scope
 }
 
 // NewMetrics returns a Metrics with a registry of its own.
@@ -78,6 +82,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		routes:    make(map[string]*RouteMetrics),
 		upstreams: make(map[string]*UpstreamMetrics),
 		agents:    make(map[string]*AgentMetrics),
+		evictions: make(map[string]*Counter),
 	}
 	m.process.cpuPercent() // the first interval starts here
 	m.registry.MustRegister(collector{m})
