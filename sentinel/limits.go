@@ -22,6 +22,8 @@ type limits struct {
 	requests    *limit.Gate  // max-in-flight-requests, max-queued-requests
 	patience    atomic.Int64 // queue-timeout-ms, a time.Duration
 	memory      memory
+	holding     atomic.Int64 // bytes of bodies that may be held for agents and by buffers
+	keeping     atomic.Int64 // bytes of bodies that may be kept for another attempt
 
 	mu     sync.Mutex // guards the rest
 	rates  map[rateDef]*limit.Keys
@@ -49,7 +51,19 @@ func (p *Proxy) setLimits(cfg *config.Config) {
 	l.perClient.Store(int64(c.MaxConnectionsPerClient))
 	l.patience.Store(int64(c.QueueTimeout))
 	l.requests.Resize(c.MaxInFlight, c.MaxQueued)
-	l.memory.Resize(p.memoryLimit(c))
+	memory := p.memoryLimit(c)
+	l.memory.Resize(memory)
+	l.holding.Store(share(maxHeld, memory, 4))
+	l.keeping.Store(share(maxKept, memory, 8))
+}
+
+// share is what bodies may take of the memory there is: most, but no more than one part of it. What is measured a
+// tick later comes too late for them.
+func share(most, memory, part int64) int64 {
+	if memory == 0 {
+		return most
+	}
+	return min(most, memory/part)
 }
 
 // stats is what a scrape shows of the limits.
