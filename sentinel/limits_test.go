@@ -79,6 +79,9 @@ func TestLimitsSurvive(t *testing.T) {
 	} {
 		s := changed(t, p, row.from, row.to)
 		for id, same := range map[string]bool{"o": row.filter, "p": row.byDef} {
+			if n := len(s.route(t, id).rates); n != 1 {
+				t.Errorf("%s: route %s has %d rate limits, want 1: its own, or the default", name, id, n)
+			}
 			if got := s.route(t, id).rates[0].keys == first.route(t, id).rates[0].keys; got != same {
 				t.Errorf("%s: the buckets of route %s are the same: %t, want %t", name, id, got, same)
 			}
