@@ -77,17 +77,17 @@ func ordinary(t *testing.T, c *client, o *origin) {
 	wantStatus(t, c, 200)
 }
 
-// shed checks a refusal of the proxy's own: its status, when to come back, and what the log says.
-func (s *site) shed(t *testing.T, c *client, reason, route string, n int) {
+// shed checks the first refusal on route "o": its status, when to come back, and what the logs say.
+func (s *site) shed(t *testing.T, c *client, reason string) {
 	t.Helper()
 	m := wantStatus(t, c, 503)
 	if after := values(m.fields, "Retry-After"); len(after) != 1 || after[0] != "1" {
 		t.Errorf("Retry-After is %q, want 1", after)
 	}
-	if l := s.line(t, route, n); l.Error != reason || l.Attempts != 0 {
+	if l := s.line(t, "o", 0); l.Error != reason || l.Attempts != 0 {
 		t.Errorf("the log has %+v, want %s without an attempt", l, reason)
 	}
-	s.audit.find(t, record{"event_type": "blocked", "reason": reason, "route_id": route, "status_code": "503"})
+	s.audit.find(t, record{"event_type": "blocked", "reason": reason, "route_id": "o", "status_code": "503"})
 	s.wantMetric(t, 1, "blocked_requests_total", "reason", reason)
 }
 
@@ -111,7 +111,7 @@ func TestRouteLimit(t *testing.T) {
 	}
 	late := dial(t, s.addr, whole)
 	late.send([]byte("POST /o HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello"))
-	s.shed(t, late, "route_limit", "o", 0)
+	s.shed(t, late, "route_limit")
 	ordinary(t, late, o)
 	late.send([]byte("POST /o HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"))
 	wantStatus(t, late, 503) // at once, and the body is not asked for
@@ -143,7 +143,7 @@ func TestInFlightLine(t *testing.T) {
 			s.queued(t, float64(i))
 		}
 	}
-	s.shed(t, clients[3], "in_flight_limit", "o", 0)
+	s.shed(t, clients[3], "in_flight_limit")
 	clients[1].close()
 	s.queued(t, 1)
 	if l := s.line(t, "o", 1); l.Status != 499 || l.Error != "client_gone" || l.Path != "/o/1" {
@@ -177,7 +177,7 @@ func TestInFlightDeadline(t *testing.T) {
 	o.must(t, "the first request arrives", func() bool { return len(o.requests) == 1 && o.requests[0].complete })
 	began := time.Now()
 	late.send(get("/o"))
-	s.shed(t, late, "in_flight_limit", "o", 0)
+	s.shed(t, late, "in_flight_limit")
 	if took := time.Since(began); took < 300*time.Millisecond {
 		t.Errorf("refused after %v, want queue-timeout-ms, 300 ms", took)
 	} else {
@@ -211,7 +211,7 @@ func TestWebSocketLimit(t *testing.T) {
 	wantStatus(t, first, 101)
 	second := dial(t, s.addr, whole)
 	second.send([]byte("GET /o/chat" + handshake))
-	s.shed(t, second, "websocket_limit", "o", 0)
+	s.shed(t, second, "websocket_limit")
 	ordinary(t, second, o)
 	defer upgrade(2, from(t, "127.0.0.9", s.addr)).close()
 	first.close()

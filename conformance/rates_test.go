@@ -303,8 +303,9 @@ route "o" { matches { path-prefix "/o" }; upstream "o"; policies { rate-limit { 
 	if n := m[series("rate_limit_delayed_total")]; int(n) < 2 {
 		t.Errorf("%v requests are counted as held back", n)
 	}
+	s.line(t, "o", len(replies)-1)
 	held := 0
-	for _, l := range s.access.wait(len(replies)) {
+	for _, l := range s.access.snapshot() {
 		if l.RateLimitHit && l.Status == 200 {
 			held++
 		}

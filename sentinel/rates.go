@@ -72,7 +72,8 @@ func (p *Proxy) bindRates(cfg *config.Config, c *config.Route) (list []rateLimit
 			rps   int
 			key   string
 		}{
-			{scopeAll, cfg.Limits.MaxRPSGlobal, "all"}, {scopeEachIP, cfg.Limits.MaxRPSPerClient, "client-ip"},
+			{scopeAll, cfg.Limits.MaxRPSGlobal, "all"},
+			{scopeEachIP, cfg.Limits.MaxRPSPerClient, "client-ip"},
 			{scopeEachRoute, cfg.Limits.MaxRPSPerRoute, "route"},
 		} {
 			if all.rps > 0 {
@@ -136,6 +137,7 @@ func (l *rateLimit) key(x *exchange) limit.Key {
 		}
 	case byNothing:
 		return l.fixed
+	case byClient:
 	}
 	return x.clientKey()
 }

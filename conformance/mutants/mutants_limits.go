@@ -81,7 +81,7 @@ var limitMutants = []mutant{
 		Rule: "who waited has a place, and gives it back",
 	},
 	{
-		Name: "limits/jumps-the-line", File: "sentinel/internal/limit/gate.go", Tests: inLimits("TestGateModel"),
+		Name: "limits/jumps-the-line", File: "sentinel/internal/limit/gate.go", Tests: inLimits("TestGateInLine"),
 		Old:  "return g.line.Present() == 0 && g.take()",
 		New:  "return g.take()",
 		Rule: "first come, first served",

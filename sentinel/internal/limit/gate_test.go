@@ -132,6 +132,28 @@ func (p *played) wait(i int) string {
 	return ""
 }
 
+// TestGateInLine holds that a place that is free belongs to who waits for it, even before that one has moved.
+func TestGateInLine(t *testing.T) {
+	t.Parallel()
+	g := NewGate(1, 1)
+	w, ok := g.line.Join()
+	if !ok || g.Enter() {
+		t.Error("somebody went past the line")
+	}
+	if err := g.Wait(t.Context()); !errors.Is(err, ErrFull) {
+		t.Errorf("a second one waits: %v", err)
+	}
+	g.Leave() // wakes it: it is out of line, and as good as inside
+	g.inside.Store(0)
+	if g.Enter() {
+		t.Error("somebody went past one that was woken")
+	}
+	w.Leave()
+	if !g.Enter() || g.Enter() {
+		t.Error("not one gets in")
+	}
+}
+
 // TestGateTogether lets many in and out at once: never too many are inside, everybody gets in or gives up in
 // time, and at the end all is as at first.
 func TestGateTogether(t *testing.T) {

@@ -23,8 +23,14 @@ func TestMemory(t *testing.T) {
 		short   bool
 		changed bool
 	}{
-		{500, false, false}, {949, false, false}, {950, true, true}, {2000, true, false}, {900, true, false},
-		{899, false, true}, {949, false, false}, {950, true, true},
+		{500, false, false},
+		{949, false, false},
+		{950, true, true},
+		{2000, true, false},
+		{900, true, false},
+		{899, false, true},
+		{949, false, false},
+		{950, true, true},
 	} {
 		if changed := m.Observe(step.used); changed != step.changed || m.Short() != step.short {
 			t.Errorf("step %d, %d in use: short %t, changed %t", i, step.used, m.Short(), changed)
