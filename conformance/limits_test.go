@@ -126,6 +126,26 @@ func TestRouteLimit(t *testing.T) {
 	wantStatus(t, held[0], 200)
 }
 
+// TestRouteLimitTunnel has a WebSocket take its route's only place, for as long as it is open.
+func TestRouteLimitTunnel(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "127.0.0.1:0")
+	s := openSite(t, fmt.Sprintf(twoRoutes, o.addr(), "max-connections-per-route 1"), nil)
+	tunnel, plain := dial(t, s.addr, whole), dial(t, s.addr, whole)
+	r := upgrade(t, o, 0, tunnel.nc)
+	wantStatus(t, tunnel, 101)
+	plain.send(get("/o"))
+	s.shed(t, plain, "route_limit")
+	tunnel.close()
+	r.close()
+	s.line(t, "o", 1)
+	plain.send(get("/o"))
+	if r := o.request(1, complete); r != nil {
+		r.answer(defaultAnswer)
+	}
+	wantStatus(t, plain, 200)
+}
+
 // TestInFlightLine fills the proxy and the line: the handlers of the proxy's own go on answering, who finds no
 // place is refused, who leaves gives up its turn, and the next in line is served.
 func TestInFlightLine(t *testing.T) {
@@ -191,33 +211,36 @@ func TestInFlightDeadline(t *testing.T) {
 const handshake = " HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
+// upgrade sends a handshake, which must be the nth request at the origin, and has it accepted.
+func upgrade(t *testing.T, o *origin, n int, nc io.Writer) *request {
+	t.Helper()
+	_, _ = io.WriteString(nc, "GET /o/chat"+handshake)
+	r := o.request(n, complete)
+	if r == nil {
+		t.Fatalf("the handshake does not arrive: %s", o)
+	}
+	r.answer([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"))
+	return r
+}
+
 // TestWebSocketLimit opens one WebSocket more than a client may have on a route. Plain requests are not counted,
 // other clients have their own, and a place comes back with the end of the tunnel.
 func TestWebSocketLimit(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, "127.0.0.1:0")
 	s := openSite(t, fmt.Sprintf(twoRoutes, o.addr(), "max-connections-per-route 5"), nil)
-	upgrade := func(n int, nc io.Writer) *request {
-		_, _ = io.WriteString(nc, "GET /o/chat"+handshake)
-		r := o.request(n, complete)
-		if r == nil {
-			t.Fatalf("the handshake does not arrive: %s", o)
-		}
-		r.answer([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"))
-		return r
-	}
 	first := dial(t, s.addr, whole)
-	r := upgrade(0, first.nc)
+	r := upgrade(t, o, 0, first.nc)
 	wantStatus(t, first, 101)
 	second := dial(t, s.addr, whole)
 	second.send([]byte("GET /o/chat" + handshake))
 	s.shed(t, second, "websocket_limit")
 	ordinary(t, second, o)
-	defer upgrade(2, from(t, "127.0.0.9", s.addr)).close()
+	defer upgrade(t, o, 2, from(t, "127.0.0.9", s.addr)).close()
 	first.close()
 	r.close()
 	s.line(t, "o", 1)
 	third := dial(t, s.addr, whole)
-	defer upgrade(3, third.nc).close()
+	defer upgrade(t, o, 3, third.nc).close()
 	wantStatus(t, third, 101)
 }

@@ -123,7 +123,9 @@ func TestSetLimits(t *testing.T) {
 	if !l.requests.Enter() || l.requests.Enter() || !(&conn{p: p}).account(a) || (&conn{p: p}).account(a) {
 		t.Error("the new limits do not hold")
 	}
-	if l.connections.Load() != 7 || l.patience.Load() != int64(time.Minute) {
+	cfg.Limits.MaxTotalConnections = 6
+	p.setLimits(&cfg)
+	if l.connections.Load() != 6 || l.patience.Load() != int64(time.Minute) {
 		t.Error("the new limits are not all taken over")
 	}
 	b := netip.MustParseAddr("192.0.2.2")

@@ -60,7 +60,11 @@ func (p *Proxy) watchMemory(now tick) {
 	}
 	used := m.read()
 	if m.Observe(used) {
-		p.log.Warn("memory", "short", m.Short(), "bytes", used, "limit", m.Limit())
+		what := "memory is enough again"
+		if m.Short() {
+			what = "memory is short: refusing requests"
+		}
+		p.log.Warn(what, "short", m.Short(), "bytes", used, "limit", m.Limit())
 	}
 	if m.Short() && now%collectEvery == 0 && m.collecting.CompareAndSwap(false, true) {
 		// With nothing new coming in there may be no collection for minutes.

@@ -219,7 +219,7 @@ func (p *Proxy) Addr(id string) net.Addr {
 
 // Run serves until ctx is done, then drains: nothing new is accepted, requests in flight end, and what
 // has not ended within graceful-shutdown-timeout-secs is cut. It may be called once. With worker-threads
-// set it sets GOMAXPROCS.
+// set it sets GOMAXPROCS, with max-memory the limit of the garbage collector.
 func (p *Proxy) Run(ctx context.Context) {
 	defer p.release()
 	if n := p.snapshot.Load().cfg.System.WorkerThreads; n > 0 {

@@ -216,7 +216,6 @@ func (x *exchange) holdBack(d time.Duration) Reason {
 }
 
 var (
-	quotaPrefix    = []byte("x-ratelimit-")
 	nameQuotaLimit = []byte("X-RateLimit-Limit")
 	nameQuotaLeft  = []byte("X-RateLimit-Remaining")
 	nameQuotaReset = []byte("X-RateLimit-Reset")
@@ -226,7 +225,7 @@ var (
 func (x *exchange) quotaFields(f []wire.Field) []wire.Field {
 	kept := f[:0]
 	for i := range f {
-		if !hasPrefixFold(f[i].Name, quotaPrefix) {
+		if !isQuota(f[i].Name) {
 			kept = append(kept, f[i])
 		}
 	}
@@ -248,9 +247,10 @@ func (x *exchange) quotaFields(f []wire.Field) []wire.Field {
 	)
 }
 
-// hasPrefixFold reports whether a name begins with prefix, which is in lower case.
-func hasPrefixFold(name, prefix []byte) bool {
-	return len(name) >= len(prefix) && wire.EqualName(name[:len(prefix)], string(prefix))
+// isQuota reports whether a field is about a rate limit.
+func isQuota(name []byte) bool {
+	const prefix = "x-ratelimit-"
+	return len(name) >= len(prefix) && wire.EqualName(name[:len(prefix)], prefix)
 }
 
 // retryAfter is what Retry-After says, in seconds.

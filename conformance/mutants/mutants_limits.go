@@ -52,7 +52,7 @@ var limitMutants = []mutant{
 	},
 	{
 		Name: "limits/theirs-beside-ours", File: "sentinel/rates.go", Tests: scenario("TestRateKeys"),
-		Old:  "if !hasPrefixFold(f[i].Name, quotaPrefix) {",
+		Old:  "if !isQuota(f[i].Name) {",
 		New:  "if true {",
 		Rule: "a client must not read two limits in one answer",
 	},
