@@ -34,6 +34,7 @@ var provenElsewhere = map[string]string{
 	"websocket_limit":          "TestWebSocketLimit",
 	"memory_limit":             "TestMemoryShort", // of package sentinel: the memory of this process is everybody's
 	"shutting_down":            "TestDrainCuts",
+	"reload_drained":           "TestReloadInFlight",
 	"agent_blocked":            "TestChecklist15Rulings",
 	"agent_redirected":         "TestChecklist15Rulings",
 	"agent_challenged":         "TestChecklist15Rulings",

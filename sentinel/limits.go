@@ -2,7 +2,6 @@ package sentinel
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -25,9 +24,10 @@ type limits struct {
 	holding     atomic.Int64 // bytes of bodies that may be held for agents and by buffers
 	keeping     atomic.Int64 // bytes of bodies that may be kept for another attempt
 
-	mu     sync.Mutex // guards the rest
-	rates  map[rateDef]*limit.Keys
-	routes map[string]*routeUse // by route id
+	mu        sync.Mutex // guards the rest
+	rates     map[rateDef]*limit.Keys
+	evictions map[string]*atomic.Uint64 // by the scope of the rates
+	routes    map[string]*routeUse      // by route id
 }
 
 // routeUse counts what is under way on one route.
@@ -39,7 +39,7 @@ type routeUse struct {
 func newLimits() *limits {
 	return &limits{
 		requests: limit.NewGate(0, 0), memory: memory{read: goMemory()},
-		rates: map[rateDef]*limit.Keys{}, routes: map[string]*routeUse{},
+		rates: map[rateDef]*limit.Keys{}, evictions: map[string]*atomic.Uint64{}, routes: map[string]*routeUse{},
 	}
 }
 
@@ -72,6 +72,10 @@ func (l *limits) stats() telemetry.LimitStats {
 	defer l.mu.Unlock()
 	s := telemetry.LimitStats{
 		Clients: l.clients.Len(), InFlight: l.requests.Inside(), Queued: l.requests.Waiting(), MemoryShort: l.memory.Short(),
+		Evictions: map[string]uint64{},
+	}
+	for scope, n := range l.evictions {
+		s.Evictions[scope] = n.Load()
 	}
 	for _, k := range l.rates {
 		s.RateKeys += k.Len()
@@ -79,7 +83,7 @@ func (l *limits) stats() telemetry.LimitStats {
 	return s
 }
 
-// keys returns the buckets of a definition, always the same while some snapshot that keep was told of uses it.
+// keys returns the buckets of a definition, always the same while a snapshot uses it.
 func (l *limits) keys(d rateDef) *limit.Keys {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,6 +93,18 @@ func (l *limits) keys(d rateDef) *limit.Keys {
 		l.rates[d] = k
 	}
 	return k
+}
+
+// evicted returns the count of keys that limits of a scope had to forget, likewise.
+func (l *limits) evicted(scope string) *atomic.Uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.evictions[scope]
+	if n == nil {
+		n = new(atomic.Uint64)
+		l.evictions[scope] = n
+	}
+	return n
 }
 
 // use returns what is under way on a route, likewise.
@@ -103,32 +119,34 @@ func (l *limits) use(route string) *routeUse {
 	return u
 }
 
-// keep forgets what none of the live snapshots uses: all that still serve or are about to must be named.
-func (l *limits) keep(live ...*snapshot) {
-	rates, routes := map[rateDef]bool{}, map[string]bool{}
-	for _, s := range live {
-		for _, r := range s.bound() {
-			routes[r.id] = true
-			for i := range r.rates {
-				rates[r.rates[i].def] = true
-			}
-		}
-	}
+// own takes note of what a snapshot uses that is about to serve. Some of it may have been forgotten while it was
+// built.
+func (l *limits) own(s *snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	maps.DeleteFunc(l.rates, func(d rateDef, _ *limit.Keys) bool { return !rates[d] })
-	maps.DeleteFunc(l.routes, func(id string, _ *routeUse) bool { return !routes[id] })
+	l.ownLocked(s)
 }
 
-// bound returns the routes of a snapshot, some of them more than once.
-func (s *snapshot) bound() (all []*boundRoute) {
-	for _, v := range s.views {
-		all = append(all, v.routes...)
-		if v.fallback != nil {
-			all = append(all, v.fallback)
+func (l *limits) ownLocked(s *snapshot) {
+	for _, r := range s.routes {
+		if r.use != nil {
+			l.routes[r.id] = r.use
+		}
+		for i := range r.rates {
+			rate := &r.rates[i]
+			l.rates[rate.def], l.evictions[rate.def.scope] = rate.keys, rate.evictions
 		}
 	}
-	return all
+}
+
+// keep forgets what a snapshot does not use. It is for when no other serves or drains.
+func (l *limits) keep(s *snapshot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.rates)
+	clear(l.routes)
+	clear(l.evictions)
+	l.ownLocked(s)
 }
 
 // trim lets go of keys that say nothing any more.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,27 +35,19 @@ func changed(t *testing.T, p *Proxy, from, to string) *snapshot {
 	if cfg == nil {
 		t.Fatal(problems)
 	}
-	s, err := p.buildSnapshot(cfg, 2)
+	old := p.snapshot.Load()
+	s, err := p.buildSnapshot(cfg, old)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		for _, pool := range s.pools {
-			pool.Close()
+			if !slices.Contains(old.pools, pool) {
+				pool.Close()
+			}
 		}
 	})
 	return s
-}
-
-func (s *snapshot) route(t *testing.T, id string) *boundRoute {
-	t.Helper()
-	for _, r := range s.bound() {
-		if r.id == id {
-			return r
-		}
-	}
-	t.Fatalf("no route %q", id)
-	return nil
 }
 
 // TestLimitsSurvive builds configurations one after the other: what they count is the same while its definition
@@ -79,22 +72,23 @@ func TestLimitsSurvive(t *testing.T) {
 	} {
 		s := changed(t, p, row.from, row.to)
 		for id, same := range map[string]bool{"o": row.filter, "p": row.byDef} {
-			if n := len(s.route(t, id).rates); n != 1 {
+			if n := len(s.routes[id].rates); n != 1 {
 				t.Errorf("%s: route %s has %d rate limits, want 1: its own, or the default", name, id, n)
 			}
-			if got := s.route(t, id).rates[0].keys == first.route(t, id).rates[0].keys; got != same {
+			if got := s.routes[id].rates[0].keys == first.routes[id].rates[0].keys; got != same {
 				t.Errorf("%s: the buckets of route %s are the same: %t, want %t", name, id, got, same)
 			}
 		}
-		if s.route(t, "o").use != first.route(t, "o").use {
+		if s.routes["o"].use != first.routes["o"].use {
 			t.Errorf("%s: the route's count begins anew", name)
 		}
 	}
 	other := changed(t, p, "max-rps 1000000 }", "max-rps 5 }")
-	kept := other.route(t, "o").rates[0]
-	p.limits.keep(first, other)
-	if p.limits.keys(kept.def) != kept.keys || p.limits.use("o") != other.route(t, "o").use {
-		t.Error("what a live snapshot uses is forgotten")
+	kept := other.routes["o"].rates[0]
+	p.limits.keep(first) // as when a reload ends in the middle of another
+	p.limits.own(other)
+	if p.limits.keys(kept.def) != kept.keys || p.limits.evicted("filter:f") != kept.evictions || p.limits.use("o") != other.routes["o"].use {
+		t.Error("what is about to serve is forgotten")
 	}
 	p.limits.keep(first)
 	if n := len(p.limits.rates); n != 2 || p.limits.keys(kept.def) == kept.keys {

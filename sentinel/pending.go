@@ -37,7 +37,7 @@ type sayer func(at config.Pos, format string, args ...any)
 
 // inactive are single settings that are read and checked, and do nothing yet.
 var inactive = map[string]bool{
-	"auto-reload": true, "daemon": true, "pid-file": true, "user": true, "group": true, "working-directory": true,
+	"daemon": true, "pid-file": true, "user": true, "group": true, "working-directory": true,
 	"high-cardinality": true, "timestamps": true,
 }
 

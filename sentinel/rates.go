@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
@@ -36,7 +37,7 @@ const (
 type rateLimit struct {
 	def       rateDef
 	keys      *limit.Keys
-	evictions *telemetry.Counter
+	evictions *atomic.Uint64
 	by        keyKind
 	header    string    // of byHeader, in lower case
 	fixed     limit.Key // of byNothing
@@ -101,7 +102,7 @@ func (p *Proxy) bindRates(cfg *config.Config, c *config.Route) (list []rateLimit
 
 func (p *Proxy) bindRate(d rateDef, route string, r *config.RateLimit) rateLimit {
 	l := rateLimit{
-		def: d, keys: p.limits.keys(d), evictions: p.metrics.RateEvictions(d.scope),
+		def: d, keys: p.limits.keys(d), evictions: p.limits.evicted(d.scope),
 		status: r.Status, message: r.Message, logOnly: r.OnLimit == "log-only",
 	}
 	if r.OnLimit == "delay" {
@@ -162,7 +163,7 @@ func (x *exchange) spend() Reason {
 		l := &x.route.rates[i]
 		v, evicted := l.keys.Take(l.key(x), now, l.maxDelay)
 		if evicted {
-			l.evictions.Inc()
+			l.evictions.Add(1)
 		}
 		switch {
 		case !v.OK:
@@ -269,5 +270,5 @@ func (x *exchange) auditRate(l *rateLimit) {
 		e.Action = "log"
 	}
 	e.Metadata = []telemetry.Attribute{{Name: "limit", Value: l.def.scope}}
-	x.p.logs.audit.Write(&e)
+	x.p.logs.Load().audit.Write(&e)
 }

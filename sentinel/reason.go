@@ -58,6 +58,7 @@ const (
 	websocketLimit
 	memoryLimit
 	shuttingDown
+	reloadDrained
 	agentBlocked
 	agentRedirected
 	agentChallenged
@@ -152,6 +153,7 @@ var reasonTable = [reasons]ReasonInfo{
 	websocketLimit:         {"websocket_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The client has max-connections-per-ip WebSockets of the route open."},
 	memoryLimit:            {"memory_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "Memory is short of max-memory-bytes or max-memory-percent, or buffered bodies take all they may."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
+	reloadDrained:          {"reload_drained", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "A reload removed or changed what served the exchange, which had not ended when reload-drain-secs were over: it was cut."},
 	agentBlocked:           {"agent_blocked", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent refused the request: the audit entry has its rules. The status is the agent's."},
 	agentRedirected:        {"agent_redirected", FromAgent, 302, "AGENT_BLOCKED", RetryNo, "An agent sent the client elsewhere."},
 	agentChallenged:        {"agent_challenged", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent wants the client to prove something first."},

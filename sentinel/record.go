@@ -16,7 +16,7 @@ func (x *exchange) record() {
 		routeMetrics = x.route.metrics
 	}
 	routeMetrics.Observe(telemetry.MethodOf(x.req.Method), x.status, took, x.received, x.delivered)
-	if x.p.logs.access != nil {
+	if x.p.logs.Load().access != nil {
 		x.logAccess(now, took)
 	}
 	if x.hit != nil {
@@ -33,7 +33,7 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 		UserAgent: x.req.Find(wire.UserAgent), Referer: x.req.Find(wire.Referer), Protocol: x.protocol(),
 		Status: x.status, BodyBytes: x.received, BodyBytesSent: x.delivered, Duration: took, UpstreamDuration: x.took,
 		ClientIP: x.clientAddr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused, RateLimitHit: x.hit != nil || x.delayed,
-		Reason: x.reason.String(), ConfigGeneration: x.snap.generation,
+		Reason: x.reason.String(), ConfigGeneration: x.generation,
 	}
 	if c := x.counsel; c != nil {
 		a.AgentDuration = c.took
@@ -50,7 +50,7 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 	if x.target != nil {
 		a.UpstreamAddr = x.target.Address
 	}
-	x.p.logs.access.Write(&a)
+	x.p.logs.Load().access.Write(&a)
 }
 
 func (x *exchange) protocol() string {
@@ -73,7 +73,7 @@ func (x *exchange) recordReason(took time.Duration) {
 		x.recordAgent(info, took)
 	case FromPolicy:
 		switch x.reason {
-		case tunnelIdle, shuttingDown: // nothing was refused
+		case tunnelIdle, shuttingDown, reloadDrained: // nothing was refused
 		case rateLimited:
 			x.p.metrics.Blocked(info.Word) // it has an audit entry of its own
 		default:
@@ -103,14 +103,14 @@ func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
 	if x.target != nil {
 		e.Details = "target " + x.target.Address + ": " + x.cause
 	}
-	x.p.logs.errors.Write(&e)
+	x.p.logs.Load().errors.Write(&e)
 }
 
 // audit writes what was refused and why to the audit log.
 func (x *exchange) audit(info *ReasonInfo) {
 	x.p.metrics.Blocked(info.Word)
 	e := x.auditEntry(info.Word)
-	x.p.logs.audit.Write(&e)
+	x.p.logs.Load().audit.Write(&e)
 }
 
 // auditEntry is what every entry about a refused request has.

@@ -106,6 +106,7 @@ func (c *command) root() *cobra.Command {
 		}},
 		c.validateCommand(), c.configCommand(), c.routeTestCommand(), c.agentCheckCommand(),
 	)
+	root.AddCommand(c.adminCommands()...)
 	return root
 }
 
@@ -163,7 +164,7 @@ func (c *command) housekeeping(ctx context.Context, stop func(), p *sentinel.Pro
 			return
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				_, _ = fmt.Fprintln(c.stderr, "sentinel: reloading is not supported in this build, the configuration stays as it is")
+				go func() { _, _ = p.Reload(ctx, "SIGHUP") }() // its outcome is in the log; more of them become one
 				continue
 			}
 			if err := p.ReopenLogs(); err != nil {

@@ -12,7 +12,9 @@ func (r *reader) system(b *block) System {
 		WorkerThreads:   b.integer("worker-threads", 0, span{0, 1024}),
 		MaxConnections:  b.integer("max-connections", 10_000, positive),
 		ShutdownTimeout: b.seconds("graceful-shutdown-timeout-secs", 30, secondsOr0),
+		ReloadDrain:     b.seconds("reload-drain-secs", 60, secondsOr0),
 		TraceIDFormat:   b.choice("trace-id-format", "tinyflake", oneOf("tinyflake", "uuid uuid4 uuidv4")),
+		AdminSocket:     b.text("admin-socket", ""),
 		AutoReload:      b.boolean("auto-reload", false),
 		Daemon:          b.boolean("daemon", false),
 		PIDFile:         b.text("pid-file", ""),
@@ -21,6 +23,7 @@ func (r *reader) system(b *block) System {
 		WorkingDir:      b.text("working-directory", ""),
 		RouteCacheSize:  b.integer("route-cache-size", 1000, positive),
 	}
+	b.needs("admin-socket", s.AdminSocket, socket(s.AdminSocket))
 	b.needs("user", s.User, account(s.User))
 	b.needs("group", s.Group, group(s.Group))
 	b.needs("working-directory", s.WorkingDir, directory(s.WorkingDir))

@@ -44,8 +44,10 @@ type System struct {
 	WorkerThreads   int           // 0: leave GOMAXPROCS alone
 	MaxConnections  int           // open client connections over all listeners
 	ShutdownTimeout time.Duration // drain budget on SIGTERM
+	ReloadDrain     time.Duration // for exchanges on what a reload dropped or changed
 	TraceIDFormat   string        // "tinyflake" or "uuid"
-	AutoReload      bool
+	AdminSocket     string        // path of the Unix socket for `reload` and `status`; empty: none
+	AutoReload      bool          // reload when a file of the configuration changes
 	Daemon          bool
 	PIDFile         string
 	User, Group     string

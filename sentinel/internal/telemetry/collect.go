@@ -19,6 +19,10 @@ var (
 	connectionsDesc = describe("connections_total", "Client connections accepted.")
 	handshakeDesc   = describe("tls_handshake_duration_seconds", "Time of finished TLS handshakes.", "version")
 	reloadsDesc     = describe("config_reloads_total", "Attempts to reload the configuration.", "result")
+	reloadedDesc    = describe("config_last_reload_success_timestamp_seconds", "When a reload last succeeded, 0 when none has.")
+	reloadOKDesc    = describe("config_last_reload_successful", "0 when the last reload failed, else 1.")
+	generationDesc  = describe("config_generation", "Number of the configuration that is served, 1 at the start.")
+	liveDesc        = describe("config_generations_live", "Configurations in memory: the one that is served, and those that drain.")
 	logDropsDesc    = describe("log_dropped_total", "Log lines lost to a slow or failing sink.", "log")
 	blockedDesc     = describe("blocked_requests_total", "Requests that the proxy refused.", "reason")
 
@@ -74,6 +78,7 @@ var (
 
 var descs = []*prometheus.Desc{
 	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
+	reloadedDesc, reloadOKDesc, generationDesc, liveDesc,
 	logDropsDesc, blockedDesc, rateLimitedDesc, rateAllowedDesc, rateDelayedDesc, rateKeysDesc, rateEvictionsDesc,
 	clientsDesc, inFlightDesc, queuedDesc, memoryShortDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
@@ -104,11 +109,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	routes := slices.Collect(maps.Values(c.m.routes))
 	upstreams := slices.Collect(maps.Values(c.m.upstreams))
 	agents := slices.Collect(maps.Values(c.m.agents))
-	evictions := maps.Clone(c.m.evictions)
 	c.m.mu.Unlock()
 
 	out.proxy(c.m)
-	out.limits(c.m, evictions)
+	out.limits(c.m)
 	for _, r := range routes {
 		out.route(r)
 	}
@@ -170,6 +174,10 @@ func (s sink) proxy(m *Metrics) {
 	s.counter(connectionsDesc, m.Connections.n.Load())
 	s.counter(reloadsDesc, m.reloads[0].n.Load(), "failure")
 	s.counter(reloadsDesc, m.reloads[1].n.Load(), "success")
+	s.gauge(reloadedDesc, float64(m.reloaded.Load()))
+	s.gauge(reloadOKDesc, number(!m.failed.Load()))
+	s.gauge(generationDesc, float64(m.generation.Load()))
+	s.gauge(liveDesc, float64(m.live.Load()))
 	s.set(logDropsDesc, m.logDrops)
 	s.set(blockedDesc, m.blocked)
 	for i := range m.handshakes {
