@@ -16,8 +16,8 @@ var limitMutants = []mutant{
 	},
 	{
 		Name: "limits/client-kept", File: "sentinel/conn.go", Tests: scenario("TestClientConnectionLimit"),
-		Old:  "\tc.closeAccount()\n\tc.l.closed()\n",
-		New:  "\tc.l.closed()\n",
+		Old:  "\tc.closeAccount()\n\tc.p.closed()\n",
+		New:  "\tc.p.closed()\n",
 		Rule: "a connection that ended is nobody's",
 	},
 	{
