@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,12 +45,26 @@ observability {
 }
 `
 
+var limitsBlock = regexp.MustCompile(`(?m)^limits \{`)
+
+// fromHere lets one address open as many connections as the scenarios need that are not about that limit.
+func fromHere(text string) string {
+	const many = "limits { max-connections-per-client 10000"
+	switch {
+	case strings.Contains(text, "max-connections-per-client"):
+		return text
+	case limitsBlock.MatchString(text):
+		return limitsBlock.ReplaceAllString(text, many+";")
+	}
+	return text + "\n" + many + " }\n"
+}
+
 // openSite runs a proxy with routes and upstreams until the test ends. The resolver may be nil.
 func openSite(t testing.TB, routes string, r *net.Resolver) *site {
 	t.Helper()
 	s := &site{&subject{access: &accessLog{}, errors: &textLog{}, ended: make(chan struct{})}, &records{}, &records{}, &records{}}
 	p, err := sentinel.New(sentinel.Options{
-		Text: []byte(siteFrame + routes), Name: "site.kdl", Resolver: r,
+		Text: []byte(siteFrame + fromHere(routes)), Name: "site.kdl", Resolver: r,
 		AccessLog: s.access, ErrorLog: io.MultiWriter(s.errors, s.failures), AuditLog: s.audit,
 		Log: slog.New(slog.NewJSONHandler(s.messages, nil)),
 	})

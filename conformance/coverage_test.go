@@ -27,6 +27,12 @@ var provenElsewhere = map[string]string{
 	"upstream_tls":             "TestUpstreamTLS",
 	"tunnel_idle":              "TestTunnelIdle",
 	"connection_limit":         "TestConnectionLimit",
+	"client_connection_limit":  "TestClientConnectionLimit",
+	"rate_limited":             "TestRateKeys",
+	"route_limit":              "TestRouteLimit",
+	"in_flight_limit":          "TestInFlightLine",
+	"websocket_limit":          "TestWebSocketLimit",
+	"memory_limit":             "TestMemoryShort", // of package sentinel: the memory of this process is everybody's
 	"shutting_down":            "TestDrainCuts",
 	"reload_drained":           "TestReloadInFlight",
 	"agent_blocked":            "TestChecklist15Rulings",

@@ -85,6 +85,7 @@ type accessLine struct {
 	BodyBytes     int64  `json:"body_bytes"`
 	BodyBytesSent int64  `json:"body_bytes_sent"`
 	Reused        bool   `json:"connection_reused"`
+	RateLimitHit  bool   `json:"rate_limit_hit"`
 
 	AgentMillis float64 `json:"agent_duration_ms"`
 }

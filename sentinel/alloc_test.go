@@ -12,7 +12,7 @@ import (
 // TestSteadyStateAllocatesNothing shows over real sockets, with access log and metrics on, that serving
 // a request allocates nothing once buffers and connections exist, whatever watches over the upstream.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	for name, config := range map[string]string{"plain": steadyConfig, "guarded": guardedConfig} {
+	for name, config := range map[string]string{"plain": steadyConfig, "guarded": guardedConfig, "limited": limitedConfig} {
 		t.Run(name, func(t *testing.T) { testSteadyState(t, config) })
 	}
 }

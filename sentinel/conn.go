@@ -44,15 +44,17 @@ type conn struct {
 	nc       net.Conn                   // the TCP connection, or TLS on it
 	raw      syscall.RawConn            // nil: read through nc
 	client   netip.AddrPort
-	clientIP []byte    // client's address in text
-	x        *exchange // nil between requests
-	turn     turn
-	requests int
-	inHead   bool    // a head has begun and its deadline runs
-	aborted  bool    // end with a reset: only that shows the client that its answer is not whole
-	lingers  bool    // the client may still be sending: read on for a while before closing
-	drained  bool    // the last read got all there was: the next one would fail
-	first    [1]byte // where a parked connection without RawConn reads into
+	clientIP []byte // client's address in text
+	// accounted is the client on whose account the connection is; invalid: on nobody's.
+	accounted netip.Addr
+	x         *exchange // nil between requests
+	turn      turn
+	requests  int
+	inHead    bool    // a head has begun and its deadline runs
+	aborted   bool    // end with a reset: only that shows the client that its answer is not whole
+	lingers   bool    // the client may still be sending: read on for a while before closing
+	drained   bool    // the last read got all there was: the next one would fail
+	first     [1]byte // where a parked connection without RawConn reads into
 }
 
 // turn is what a connection does next.
@@ -368,6 +370,7 @@ func (c *conn) close() {
 		c.reset()
 	}
 	_ = c.nc.Close()
+	c.closeAccount()
 	c.p.closed()
 }
 

@@ -18,18 +18,21 @@
 //  4. admit.go refuses what no route may see.
 //  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
 //     admit.go applies the route's limits and its encoded-slash rule.
-//  6. consult.go asks the route's agents about the head, all at once; counsel.go keeps what they say until the
+//  6. limits.go says whether the request may go on now: memory.go, rates.go, then places among the requests of its
+//     route and of all; it may have to wait.
+//  7. consult.go asks the route's agents about the head, all at once; counsel.go keeps what they say until the
 //     exchange ends, ops.go makes the changes they want.
-//  7. handle: builtin.go, builtin_config.go, builtin_upstreams.go and builtin_agents.go answer here, or forward.go offers the
+//  8. handle: builtin.go, builtin_config.go, builtin_upstreams.go and builtin_agents.go answer here, or forward.go offers the
 //     request to targets. Before that, screen_request.go shows the body to the agents that want to see it: screen.go
-//     is the way of a body past agents, decode.go undoes its encoding for them. An attempt is: a target that
+//     is the way of a body past agents, decode.go undoes its encoding for them. buffer.go reads whole bodies ahead
+//     where a route wants that. An attempt is: a target that
 //     internal/upstream chose, a connection to it, the head that edit.go built, one round trip; upload.go feeds a
 //     body that is still coming, from a goroutine of its own. retry.go says whether another attempt may follow.
-//  8. relay.go passes the answer on piece by piece, splice.go inside the kernel, tunnel.go both ways.
+//  9. relay.go passes the answer on piece by piece, splice.go inside the kernel, tunnel.go both ways.
 //     review.go shows it to the route's agents first. downstream.go writes it.
-//  9. refuse.go is the one place that answers for a Reason. Once a byte of an answer has left, all it can
+//  10. refuse.go is the one place that answers for a Reason. Once a byte of an answer has left, all it can
 //     do is cut.
-//  10. record.go writes the access line, the metrics and what else the Reason calls for; record_agent.go what
+//  11. record.go writes the access line, the metrics and what else the Reason calls for; record_agent.go what
 //     agents did. The exchange is reset for the next request, or goes back to the free list when the connection
 //     parks.
 //
@@ -47,6 +50,7 @@
 //   - Nothing is sent to the client but by downstream.go, splice.go and tunnel.go, and no step answers a
 //     Reason but through refuse.go.
 //   - Nothing of a request is sent twice unless its Reason's retry rule allows that.
+//   - What an exchange takes of the limits is given back once, at its end.
 //   - A claim on a target is given back once, whatever happens, after its connection.
 //   - An upstream connection goes back to its pool only after a complete answer with nothing behind it.
 //   - What an agent did not clearly allow is not allowed, unless its failure mode is open.

@@ -147,6 +147,9 @@ func (x *exchange) ownFields(f []wire.Field, seen *idSet) []wire.Field {
 			f = append(f, securityNames[i])
 		}
 	}
+	if x.quota.limit != nil {
+		f = x.quotaFields(f)
+	}
 	return append(f, wire.Field{ID: wire.XCorrelationID, Name: nameCorrelationID, Value: x.trace})
 }
 

@@ -62,9 +62,15 @@ type exchange struct {
 	reason    Reason
 	cause     string   // detail of the last failure, for the error log only
 	counsel   *counsel // with the route's agents; nil: it has none
-	held      int64    // bytes of bodies that are in memory for the agents' sake
-	chosen    bool     // the client chose the trace id
-	closing   bool     // the connection ends with this exchange
+	places    places   // what the exchange takes of the limits
+	quota     quota
+	quotaText [64]byte
+	hit       *rateLimit // that the request was over; nil: none
+	held      int64      // bytes of bodies that are in memory for the agents' sake
+	chosen    bool       // the client chose the trace id
+	delayed   bool       // a rate limit held the request back
+	waited    bool       // the request did not go on at once
+	closing   bool       // the connection ends with this exchange
 }
 
 // serve runs one parsed request to its end and reports whether the connection lives on. This is the
@@ -75,6 +81,9 @@ func (x *exchange) serve() (keep bool) {
 	reason := x.admit()
 	if reason == none {
 		reason = x.match()
+	}
+	if reason == none {
+		reason = x.throttle()
 	}
 	if reason == none {
 		reason = x.consult()
@@ -107,6 +116,7 @@ func (x *exchange) finish(keep *bool) {
 		x.panicked(bug)
 		*keep = false
 	}
+	x.yield()
 	if !x.body.Done() { // what is left of the body must not be read as a request
 		*keep = false
 		x.c.lingers = true
@@ -213,6 +223,7 @@ func (x *exchange) reset() {
 		x.held = 0
 	}
 	x.counsel = nil
+	x.quota, x.hit, x.delayed, x.waited = quota{}, nil, false, false
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }

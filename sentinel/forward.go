@@ -26,10 +26,13 @@ func (x *exchange) forward() Reason {
 	if r := x.screenRequest(); r != none {
 		return r
 	}
+	if r := x.bufferRequest(); r != none {
+		return r
+	}
 	x.editRequest()
 	x.tried = x.started
-	if x.counsel != nil {
-		x.tried = time.Now() // agents took their time
+	if x.counsel != nil || x.waited {
+		x.tried = time.Now() // agents, limits or the client took their time
 	}
 	if r := x.gather(); r != none {
 		return r

@@ -94,27 +94,37 @@ func (s *socket) accept() {
 
 // start serves a connection in its own goroutine unless there are too many.
 func (l *listener) start(nc net.Conn) {
-	if l.p.open.Add(1) > l.p.maxConnections.Load() {
-		l.p.open.Add(-1)
-		l.p.metrics.Blocked(connectionLimit.String())
-		l.warnFull()
-		_ = nc.Close()
+	if most := l.p.limits.connections.Load(); l.p.open.Add(1) > most {
+		l.refuse(nc, connectionLimit, most)
+		return
+	}
+	c := newConn(l.p, l, nc)
+	if !c.account(c.client.Addr()) {
+		l.refuse(nc, clientConnectionLimit, l.p.limits.perClient.Load())
 		return
 	}
 	l.p.metrics.Connections.Inc()
 	l.p.metrics.OpenConnections.Add(1)
 	l.p.clients.Add(1)
-	go newConn(l.p, l, nc).serve()
+	go c.serve()
+}
+
+// refuse closes a connection that is over a limit.
+func (l *listener) refuse(nc net.Conn, r Reason, most int64) {
+	l.p.open.Add(-1)
+	l.p.metrics.Blocked(r.String())
+	l.warnFull(nc, r, most)
+	_ = nc.Close()
 }
 
 // warnFull logs that connections are refused, once a second at most.
-func (l *listener) warnFull() {
+func (l *listener) warnFull(nc net.Conn, r Reason, most int64) {
 	warned := &l.socket.warned
 	now, last := l.p.sweeper.now()|1, tick(warned.Load())
 	if last != 0 && !after(now, last+ticks(time.Second)) || !warned.CompareAndSwap(uint64(last), uint64(now)) {
 		return
 	}
-	l.p.log.Warn("connection refused", "listener", l.id, "reason", connectionLimit.String(), "limit", l.p.maxConnections.Load())
+	l.p.log.Warn("connection refused", "listener", l.id, "client", nc.RemoteAddr().String(), "reason", r.String(), "limit", most)
 }
 
 // closed takes an ended connection off the books.

@@ -26,7 +26,7 @@ func pending(c *config.Config) []string {
 		pendingUpstream(&c.Upstreams[i], say)
 	}
 	for i := range c.Filters {
-		if f := &c.Filters[i]; f.Headers == nil && f.Agent == nil {
+		if f := &c.Filters[i]; f.Headers == nil && f.Agent == nil && f.RateLimit == nil {
 			say(f.Pos, "filter %q: type %q is not in this build: it does nothing", f.ID, f.Type)
 		}
 	}
@@ -38,10 +38,6 @@ type sayer func(at config.Pos, format string, args ...any)
 // inactive are single settings that are read and checked, and do nothing yet.
 var inactive = map[string]bool{
 	"daemon": true, "pid-file": true, "user": true, "group": true, "working-directory": true,
-	"max-connections-per-client": true, "max-connections-per-route": true,
-	"max-in-flight-requests": true, "max-queued-requests": true, "max-requests-per-second-global": true,
-	"max-requests-per-second-per-client": true, "max-requests-per-second-per-route": true,
-	"max-memory-bytes": true, "max-memory-percent": true, "max-connections-per-ip": true,
 	"high-cardinality": true, "timestamps": true,
 }
 
@@ -52,9 +48,6 @@ func pendingSettings(c *config.Config) (list []string) {
 		if s.Source != "default" && inactive[name] && s.Value != "#false" && s.Value != "#null" {
 			list = append(list, s.Source+": "+s.Path+" is not in this build, ignored")
 		}
-	}
-	if c.RateLimits != nil {
-		list = append(list, c.Path+": rate-limits is not in this build: nothing is limited")
 	}
 	if c.Observability.Tracing != nil {
 		list = append(list, c.Path+": tracing is not in this build")
@@ -72,17 +65,7 @@ func pendingUpstream(u *config.Upstream, say sayer) {
 }
 
 func pendingRoute(r *config.Route, say sayer) {
-	for _, p := range []struct {
-		written bool
-		what    string
-	}{
-		{r.StaticFiles != nil, "static-files is not in this build: requests get 503"},
-		{r.Policies.RateLimit != nil, "rate-limit is not in this build: nothing is limited"},
-		{r.Policies.BufferRequests, "buffer-requests is not in this build: bodies are streamed"},
-		{r.Policies.BufferResponses, "buffer-responses is not in this build: bodies are streamed"},
-	} {
-		if p.written {
-			say(r.Pos, "route %q: %s", r.ID, p.what)
-		}
+	if r.StaticFiles != nil {
+		say(r.Pos, "route %q: static-files is not in this build: requests get 503", r.ID)
 	}
 }

@@ -78,19 +78,19 @@ type Proxy struct {
 	retiring   []*retirement  // that still drain, the oldest first
 	preparing  bool           // a snapshot is being built
 
-	maxConnections atomic.Int64
-	open           atomic.Int64 // client connections
-	kept           atomic.Int64 // bytes of bodies kept for another attempt
-	held           atomic.Int64 // bytes of bodies held for agents
-	draining       atomic.Bool
-	stopped        chan struct{} // closed when nothing new is accepted
-	finished       chan struct{} // closed when everything has ended
+	limits   *limits
+	open     atomic.Int64 // client connections
+	kept     atomic.Int64 // bytes of bodies kept for another attempt
+	held     atomic.Int64 // bytes of bodies held for agents and by buffers
+	draining atomic.Bool
+	stopped  chan struct{} // closed when nothing new is accepted
+	finished chan struct{} // closed when everything has ended
 }
 
 // New reads and checks the configuration, builds everything and binds every listener, so that what can
 // fail has failed before the first request. Errors are a *ConfigError or what the system said.
 func New(o Options) (*Proxy, error) {
-	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), watching: watching{changed: make(chan struct{}, 1)}, finished: make(chan struct{}), sweeper: newSweeper()}
+	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), watching: watching{changed: make(chan struct{}, 1)}, finished: make(chan struct{}), sweeper: newSweeper(), limits: newLimits()}
 	cfg, err := p.load()
 	if err == nil {
 		err = p.build(cfg)
@@ -107,6 +107,7 @@ func (p *Proxy) build(cfg *config.Config) error {
 	p.instance = string(telemetry.NewIDs("uuid").Append(nil, p.began))
 	p.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: Version, Reasons: reasonWords()})
 	p.unrouted = p.metrics.Route(telemetry.NoRoute)
+	p.metrics.SetLimits(p.limits.stats)
 	p.events = newEvents(p.metrics.LogDropped("event"))
 	go p.events.run(p.logEvent)
 	first, err := p.prepare(cfg, nil)
@@ -118,8 +119,14 @@ func (p *Proxy) build(cfg *config.Config) error {
 	p.snapshot.Store(first.snap)
 	p.attach(first.snap, nil)
 	p.first = first
-	p.sweeper.everyTick = func(now time.Time) { p.snapshot.Load().sweep(now) }
-	p.sweeper.everySecond = p.exchanges.trim
+	p.sweeper.everyTick = func(now time.Time) {
+		p.snapshot.Load().sweep(now)
+		p.watchMemory(p.sweeper.now())
+	}
+	p.sweeper.everySecond = func() {
+		p.exchanges.trim()
+		p.limits.trim(p.since(time.Now()))
+	}
 	if cfg.System.AdminSocket != "" {
 		if p.admin, err = p.openAdmin(cfg.System.AdminSocket); err != nil {
 			return err
@@ -221,7 +228,7 @@ func (p *Proxy) Addr(id string) net.Addr {
 
 // Run serves until ctx is done, then drains: nothing new is accepted, requests in flight end, and what
 // has not ended within graceful-shutdown-timeout-secs is cut. It may be called once. With worker-threads
-// set it sets GOMAXPROCS.
+// set it sets GOMAXPROCS, with max-memory the limit of the garbage collector.
 func (p *Proxy) Run(ctx context.Context) {
 	defer p.release()
 	go p.sweeper.run(p.finished)

@@ -39,6 +39,7 @@ const (
 	truncated
 	encodedSlash
 	bodyTooLarge
+	bodyOverBuffer
 	methodRefused
 	expectationFailed
 	headTimeout
@@ -50,6 +51,12 @@ const (
 	methodNotAllowed
 	staticUnsupported
 	connectionLimit
+	clientConnectionLimit
+	rateLimited
+	routeLimit
+	inFlightLimit
+	websocketLimit
+	memoryLimit
 	shuttingDown
 	reloadDrained
 	agentBlocked
@@ -127,6 +134,7 @@ var reasonTable = [reasons]ReasonInfo{
 	truncated:              {"truncated", FromClient, 400, "BAD_REQUEST", RetryNo, "The client ended the connection inside a request."},
 	encodedSlash:           {"encoded_slash", FromClient, 400, "BAD_REQUEST", RetryNo, "The path has %2F or %5C and the route's encoded-slash setting refuses it."},
 	bodyTooLarge:           {"body_too_large", FromClient, 413, "PAYLOAD_TOO_LARGE", RetryNo, "The request body is over max-body-size."},
+	bodyOverBuffer:         {"body_over_buffer", FromClient, 413, "PAYLOAD_TOO_LARGE", RetryNo, "The request body is over max-body-buffer-bytes, and the route has buffer-requests."},
 	methodRefused:          {"method_refused", FromClient, 405, "METHOD_NOT_ALLOWED", RetryNo, "CONNECT and TRACE are never served."},
 	expectationFailed:      {"expectation_failed", FromClient, 417, "BAD_REQUEST", RetryNo, "Expect asks for something other than 100-continue."},
 	headTimeout:            {"head_timeout", FromClient, 408, "REQUEST_TIMEOUT", RetryNo, "The request head was not complete within request-timeout-secs."},
@@ -138,6 +146,12 @@ var reasonTable = [reasons]ReasonInfo{
 	methodNotAllowed:       {"method_not_allowed", FromPolicy, 405, "METHOD_NOT_ALLOWED", RetryNo, "A builtin handler answers GET and HEAD only."},
 	staticUnsupported:      {"static_unsupported", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The route serves static files, which this build cannot do yet."},
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
+	clientConnectionLimit:  {"client_connection_limit", FromPolicy, 0, "", RetryNo, "The client has max-connections-per-client open: the connection is closed before it is read. Behind a load balancer the client is the balancer."},
+	rateLimited:            {"rate_limited", FromPolicy, 429, "RATE_LIMIT_EXCEEDED", RetryNo, "A rate limit had no token left for the request: the audit entry names the limit. The status is the limit's."},
+	routeLimit:             {"route_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "max-connections-per-route requests of the route are under way: its upstream is slow, or it gets more than it can take."},
+	inFlightLimit:          {"in_flight_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "max-in-flight-requests are under way, and max-queued-requests wait already or queue-timeout-ms were waited."},
+	websocketLimit:         {"websocket_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The client has max-connections-per-ip WebSockets of the route open."},
+	memoryLimit:            {"memory_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "Memory is short of max-memory-bytes or max-memory-percent, or buffered bodies take all they may."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
 	reloadDrained:          {"reload_drained", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "A reload removed or changed what served the exchange, which had not ended when reload-drain-secs were over: it was cut."},
 	agentBlocked:           {"agent_blocked", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent refused the request: the audit entry has its rules. The status is the agent's."},

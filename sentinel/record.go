@@ -19,6 +19,9 @@ func (x *exchange) record() {
 	if x.p.logs.Load().access != nil {
 		x.logAccess(now, took)
 	}
+	if x.hit != nil {
+		x.auditRate(x.hit)
+	}
 	if x.reason != none {
 		x.recordReason(took)
 	}
@@ -29,7 +32,7 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 		Time: now, TraceID: x.trace, Method: x.req.Method, Path: x.req.RawTarget, Host: x.req.Host,
 		UserAgent: x.req.Find(wire.UserAgent), Referer: x.req.Find(wire.Referer), Protocol: x.protocol(),
 		Status: x.status, BodyBytes: x.received, BodyBytesSent: x.delivered, Duration: took, UpstreamDuration: x.took,
-		ClientIP: x.clientAddr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused,
+		ClientIP: x.clientAddr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused, RateLimitHit: x.hit != nil || x.delayed,
 		Reason: x.reason.String(), ConfigGeneration: x.generation,
 	}
 	if c := x.counsel; c != nil {
@@ -69,7 +72,11 @@ func (x *exchange) recordReason(took time.Duration) {
 	case FromAgent:
 		x.recordAgent(info, took)
 	case FromPolicy:
-		if x.reason != tunnelIdle && x.reason != shuttingDown && x.reason != reloadDrained { // nothing was refused
+		switch x.reason {
+		case tunnelIdle, shuttingDown, reloadDrained: // nothing was refused
+		case rateLimited:
+			x.p.metrics.Blocked(info.Word) // it has an audit entry of its own
+		default:
 			x.audit(info)
 		}
 	case FromClient:
@@ -102,12 +109,18 @@ func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
 // audit writes what was refused and why to the audit log.
 func (x *exchange) audit(info *ReasonInfo) {
 	x.p.metrics.Blocked(info.Word)
+	e := x.auditEntry(info.Word)
+	x.p.logs.Load().audit.Write(&e)
+}
+
+// auditEntry is what every entry about a refused request has.
+func (x *exchange) auditEntry(reason string) telemetry.AuditEntry {
 	e := telemetry.AuditEntry{
 		Time: time.Now(), TraceID: x.trace, Event: telemetry.EventBlocked, Method: x.req.Method, Path: x.req.RawTarget,
-		ClientIP: x.clientAddr(), Reason: info.Word, Action: "block", Status: x.status,
+		ClientIP: x.clientAddr(), Reason: reason, Action: "block", Status: x.status,
 	}
 	if x.route != nil {
 		e.Route = x.route.id
 	}
-	x.p.logs.Load().audit.Write(&e)
+	return e
 }

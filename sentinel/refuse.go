@@ -36,8 +36,8 @@ func (x *exchange) refuse(r Reason) {
 	}
 	switch {
 	case isRuling(r): // the agent said what it wants to say
-	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
-		x.fields = append(x.fields, field(wire.Other, "Retry-After", strconv.Itoa(retryAfter)))
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests, r == rateLimited:
+		x.fields = append(x.fields, field(wire.Other, "Retry-After", strconv.Itoa(x.retryAfter(r))))
 	case status == http.StatusMethodNotAllowed:
 		x.fields = append(x.fields, field(wire.Other, "Allow", allowed(r)))
 	}
@@ -51,11 +51,16 @@ func (x *exchange) refusal(r Reason) (status int, p page) {
 	if isRuling(r) {
 		return x.counsel.rulingPage()
 	}
-	return reasonTable[r].Status, x.errorPage(r)
+	return x.statusOf(r), x.errorPage(r)
 }
 
-// retryAfter is what Retry-After says, in seconds.
-const retryAfter = 1
+// statusOf is the status of a refusal of our own.
+func (x *exchange) statusOf(r Reason) int {
+	if r == rateLimited {
+		return x.hit.status
+	}
+	return reasonTable[r].Status
+}
 
 // allowed is the Allow field of a 405 (RFC 9110 15.5.6).
 func allowed(r Reason) string {
@@ -124,18 +129,25 @@ type errorFacts struct {
 
 // errorPage renders the body for a Reason in the format the route or the client wants.
 func (x *exchange) errorPage(r Reason) page {
+	status := x.statusOf(r)
 	f := errorFacts{
-		status: reasonTable[r].Status, title: http.StatusText(reasonTable[r].Status), message: messageFor(reasonTable[r].Status),
+		status: status, title: http.StatusText(status), message: messageFor(status),
 		code: reasonTable[r].Code, requestID: string(x.trace), unix: x.started.Unix(),
 	}
-	if f.status == http.StatusServiceUnavailable {
-		f.retry = retryAfter
+	if f.status == http.StatusServiceUnavailable || r == rateLimited {
+		f.retry = x.retryAfter(r)
 	}
 	format := x.errorFormat()
 	if x.route == nil {
 		return f.render(format)
 	}
 	custom, ok := x.route.errorPages[f.status]
+	if r == rateLimited {
+		f.message = x.hit.message
+		if !ok && x.route.errorFormat == "" && format == "html" { // it is not for people
+			return page{contentType: "text/plain; charset=utf-8", body: f.message}
+		}
+	}
 	if !ok {
 		return f.render(format)
 	}

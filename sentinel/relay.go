@@ -30,6 +30,9 @@ func (x *exchange) relayAnswer(u *upstream.Conn) Reason {
 	if framing == wire.ByLength && length == int64(x.trip.N-x.trip.Used) || framing == wire.NoBody {
 		return x.relayWhole()
 	}
+	if x.route.bufferResponses {
+		return x.relayBuffered(u)
+	}
 	piece, r := x.bufferedPiece()
 	if r != none {
 		return r

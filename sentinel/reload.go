@@ -313,7 +313,7 @@ func (n *prepared) abandon() {
 
 // apply sets what is not part of a snapshot.
 func (p *Proxy) apply(cfg *config.Config) {
-	p.maxConnections.Store(int64(min(cfg.System.MaxConnections, cfg.Limits.MaxTotalConnections)))
+	p.setLimits(cfg)
 	p.ids.Store(telemetry.NewIDs(cfg.System.TraceIDFormat))
 	p.level.Set(levelOf(&cfg.Observability.Logging, p.options.Verbose))
 	if n := cfg.System.WorkerThreads; n > 0 {
@@ -326,6 +326,7 @@ func (p *Proxy) commit(n *prepared) {
 	s, old := n.snap, n.old
 	r := n.retires()
 	p.apply(s.cfg)
+	p.limits.own(s)
 	n.startShared()
 	for leaving := range r.sockets {
 		leaving.last.Store(old) // before connections can see that their listener is gone

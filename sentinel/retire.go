@@ -134,13 +134,14 @@ func (p *Proxy) dispose(r *retirement) {
 	}
 }
 
-// forget drops the metrics of what no configuration in memory has, so that reloads with ever new ids need no more
-// memory. A snapshot that is being built may have taken some already. The lifecycle lock is held.
+// forget drops the counts and metrics of what no configuration in memory has, so that reloads with ever new ids need
+// no more memory. A snapshot that is being built may have taken some already. The lifecycle lock is held.
 func (p *Proxy) forget() {
 	if len(p.retiring) > 0 || p.preparing {
 		return
 	}
 	s := p.snapshot.Load()
+	p.limits.keep(s)
 	p.metrics.Keep(func(id string) bool { return s.routes[id] != nil }, func(id string) bool { return s.pool(id) != nil },
 		func(id string) bool { return s.agents[id] != nil })
 }

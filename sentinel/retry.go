@@ -155,7 +155,7 @@ func (w *cancelWaker) Wake() {
 }
 
 // maxKept bounds the bodies that are kept for another attempt, over all requests. Over it a request is
-// streamed, and not repeated once its body has begun to leave.
+// streamed, and not repeated once its body has begun to leave. With max-memory it may be less.
 const maxKept = 64 << 20
 
 // gather reads a body into the buffer that the route's policy may want to send again.
@@ -175,7 +175,7 @@ func (x *exchange) gather() Reason {
 
 // keep takes n bytes off what all kept bodies may take, until reset.
 func (x *exchange) keep(n int64) bool {
-	if x.p.kept.Add(n) > maxKept {
+	if x.p.kept.Add(n) > x.p.limits.keeping.Load() {
 		x.p.kept.Add(-n)
 		return false
 	}

@@ -139,7 +139,8 @@ func TestBackoff(t *testing.T) {
 // TestKeptBodies bounds the bodies that are kept over all requests, and gives back what ended.
 func TestKeptBodies(t *testing.T) {
 	t.Parallel()
-	p := &Proxy{}
+	p := &Proxy{limits: newLimits()}
+	p.limits.keeping.Store(maxKept)
 	a, b := &exchange{p: p}, &exchange{p: p}
 	if !a.keep(maxKept) || b.keep(1) {
 		t.Error("one byte more than all bodies may have")

@@ -40,8 +40,8 @@ var arrows = map[string][]string{
 	"sentinel/cmd/sentinel-agent/waf":       {"sentinel/agent"},
 	"sentinel": {
 		"sentinel/agent", "sentinel/internal/agents", "sentinel/internal/breaker", "sentinel/internal/config",
-		"sentinel/internal/health", "sentinel/internal/route", "sentinel/internal/telemetry", "sentinel/internal/upstream",
-		"sentinel/internal/wire",
+		"sentinel/internal/health", "sentinel/internal/limit", "sentinel/internal/route", "sentinel/internal/telemetry",
+		"sentinel/internal/upstream", "sentinel/internal/wire",
 	},
 	"sentinel/agent":               {"sentinel/internal/agentpb/v1", "sentinel/internal/agentpb/v2"},
 	"sentinel/agent/example":       {"sentinel/agent"},

@@ -17,8 +17,8 @@ const (
 	// is shown in pieces of chunkSize.
 	oneChunk  = 3 << 20
 	chunkSize = 1 << 20
-	// maxHeld bounds the bytes of bodies that are held for agents, over all exchanges. What is over it counts as
-	// a failure of the agents that want to see it.
+	// maxHeld bounds the bytes of bodies that are held for agents and by buffers, over all exchanges. What is over
+	// it counts as a failure of the agents that want to see it. With max-memory it may be less.
 	maxHeld = 256 << 20
 )
 
@@ -154,7 +154,7 @@ func (s *screening) fill(read bodyReader, most int64, all bool) Reason {
 // hold takes n bytes off what all bodies held for agents may take, until the exchange is over.
 func (x *exchange) hold(n int64) bool {
 	x.held += n
-	return x.p.held.Add(n) <= maxHeld
+	return x.p.held.Add(n) <= x.p.limits.holding.Load()
 }
 
 func (s *screening) tooLarge() Reason {

@@ -67,9 +67,16 @@ type boundRoute struct {
 	retries       *retryRules
 	breaker       *routeBreaker // nil: none
 	websocket     bool
-	agents        []*boundAgent // in the order of the route's filters
-	errorFormat   string
-	errorPages    map[int]errorPage
+	rates         []rateLimit
+	use           *routeUse // nil: a handler of our own, which no load is kept from
+	maxRequests   int       // at a time
+	maxSockets    int       // upgraded connections of one client; 0: no bound
+	// Whole bodies are read before they are passed on, if they are not over maxBuffer bytes.
+	bufferRequests, bufferResponses bool
+	maxBuffer                       int64
+	agents                          []*boundAgent // in the order of the route's filters
+	errorFormat                     string
+	errorPages                      map[int]errorPage
 }
 
 // errorPage is a route's own version of one error response.
@@ -195,7 +202,8 @@ func (p *Proxy) bindRoute(s *snapshot, c *config.Route, kept *adoption) (*boundR
 	r := &boundRoute{
 		id: c.ID, cfg: c, upstream: c.Upstream, pool: s.pool(c.Upstream), metrics: p.metrics.Route(c.ID),
 		maxBody: c.Policies.MaxBodySize, websocket: c.WebSocket.Enabled, tunnelLimit: never,
-		agents: p.bindAgents(cfg, c, s.agents),
+		agents: p.bindAgents(cfg, c, s.agents), maxBuffer: cfg.Limits.MaxBodyBuffer,
+		bufferRequests: c.Policies.BufferRequests, bufferResponses: c.Policies.BufferResponses,
 	}
 	if r.maxBody == 0 {
 		r.maxBody = cfg.Limits.MaxBodySize
@@ -206,6 +214,7 @@ func (p *Proxy) bindRoute(s *snapshot, c *config.Route, kept *adoption) (*boundR
 	if c.Policies.Timeout > 0 {
 		r.tunnelLimit = ticks(c.Policies.Timeout)
 	}
+	r.bindLimits(p, cfg)
 	r.bindEdits(cfg, c)
 	if r.pool != nil {
 		stats := p.metrics.Upstream(c.Upstream)

@@ -95,6 +95,22 @@ observability {
 }
 `
 
+// limitedConfig has every limit on that a request is asked about. The numbers that its answers show have as many
+// digits every time.
+const limitedConfig = `
+system { }
+listeners { listener "main" { address "127.0.0.1:0" } }
+routes { route "all" { matches { path-prefix "/" }; upstream "o"; filters "each"; policies { rate-limit { requests-per-second 1000000000; key "header:user-agent" } } } }
+filters { filter "each" { type "rate-limit"; max-rps 1000000000; key "client-ip-and-path" } }
+rate-limits { global { max-rps 1000000000 } }
+limits { max-requests-per-second-global 100000000; max-requests-per-second-per-client 100000000; max-memory-bytes 35184372088832 }
+upstreams { upstream "o" { target "ORIGIN" } }
+observability {
+    logging { access-log { file "/dev/null" } }
+    metrics { address "127.0.0.1:0" }
+}
+`
+
 const (
 	steadyRequest = "GET /some/path?x=1 HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n"
 	steadyAnswer  = "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 20:32:10 GMT\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -140,6 +156,7 @@ func BenchmarkExchange(b *testing.B) {
 	for _, bench := range []struct{ name, config string }{
 		{"log and metrics", steadyConfig},
 		{"guarded", guardedConfig},
+		{"limited", limitedConfig},
 		{"no log", strings.Replace(steadyConfig, `logging { access-log { file "/dev/null" } }`, "", 1)},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

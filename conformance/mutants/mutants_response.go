@@ -137,8 +137,8 @@ var responseMutants = []mutant{
 	},
 	{
 		Name: "response/endless-kept-open", File: "sentinel/downstream.go", Tests: vectors("response/until-close"),
-		Old:  "if h.framing == wire.UntilClose || c.p.draining.Load() {",
-		New:  "if c.p.draining.Load() {",
+		Old:  "if h.framing == wire.UntilClose || c.ending() {",
+		New:  "if c.ending() {",
 		Rule: "RFC 9112 6.3: a body without a length ends with the connection",
 	},
 	{

@@ -99,8 +99,12 @@ func (r *reader) rateLimits(b *block) *RateLimits {
 
 // plainLimit is a limit of a rate, a burst and a key.
 func (b *block) plainLimit(rps int, burst string) *RateLimit {
+	return PlainRateLimit(rps, b.burst(burst, rps), b.limitKey("key"))
+}
+
+// PlainRateLimit returns a limit that refuses, with the defaults of all its other settings.
+func PlainRateLimit(rps, burst int, key string) *RateLimit {
 	return &RateLimit{
-		RPS: rps, Burst: b.burst(burst, rps), Key: b.limitKey("key"),
-		OnLimit: "reject", Status: 429, Message: "Rate limit exceeded", MaxKeys: defaultMaxKeys,
+		RPS: rps, Burst: burst, Key: key, OnLimit: "reject", Status: 429, Message: "Rate limit exceeded", MaxKeys: defaultMaxKeys,
 	}
 }

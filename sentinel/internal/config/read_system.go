@@ -48,6 +48,7 @@ func (r *reader) limits(b *block) Limits {
 		MaxIdlePerUpstream:      b.integer("max-idle-connections-per-upstream", 100, positive),
 		MaxInFlight:             b.integer("max-in-flight-requests", 10_000, positive),
 		MaxQueued:               b.integer("max-queued-requests", 1000, positive),
+		QueueTimeout:            b.millis("queue-timeout-ms", 1000, millisMax),
 		MaxAgentQueue:           b.integer("max-agent-queue-depth", 100, positive),
 		MaxAgentBody:            b.size("max-agent-body-bytes", 1<<20, bytesMax, "max-agent-body"),
 		MaxAgentResponse:        b.bound("max-agent-response-bytes", bytesMax, "max-agent-response"),

@@ -3,13 +3,14 @@ package config
 import (
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func TestLimitShapes(t *testing.T) {
 	def := Limits{
 		MaxHeaderSize: 8192, MaxHeaderCount: 100, MaxHeaderName: 256, MaxHeaderValue: 8192, MaxBodySize: 10 << 20, MaxBodyBuffer: 1 << 20,
 		MaxBodyInspection: 1 << 20, MaxDecompressionRatio: 100, MaxDecompressedSize: 100 << 20, MaxConnectionsPerClient: 100,
-		MaxConnectionsPerRoute: 1000, MaxTotalConnections: 10_000, MaxIdlePerUpstream: 100, MaxInFlight: 10_000, MaxQueued: 1000,
+		MaxConnectionsPerRoute: 1000, MaxTotalConnections: 10_000, MaxIdlePerUpstream: 100, MaxInFlight: 10_000, MaxQueued: 1000, QueueTimeout: time.Second,
 		MaxAgentQueue: 100, MaxAgentBody: 1 << 20,
 	}
 	with := func(change func(*Limits)) Limits {

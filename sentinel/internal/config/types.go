@@ -363,6 +363,7 @@ type Limits struct {
 	MaxIdlePerUpstream      int
 	MaxInFlight             int
 	MaxQueued               int
+	QueueTimeout            time.Duration // in the line for one of MaxInFlight
 	MaxAgentQueue           int
 	MaxAgentBody            int64
 	MaxAgentResponse        int64 // bytes of a reply without a body; 0: what its protocol allows

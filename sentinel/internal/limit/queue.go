@@ -1,24 +1,3 @@
-// Package limit holds what bounds work in progress: a bounded line of waiters, first come, first served.
-//
-// A Queue does not know what its waiters wait for. Who gives something back calls Wake afterwards; who
-// wants something and finds nothing joins the line, looks again, and only then waits:
-//
-//	w, ok := q.Join()
-//	if !ok {
-//		return errFull
-//	}
-//	defer q.Wake()
-//	defer w.Leave()
-//	for look := w.First(); !look || !take(); look = true {
-//		if err := w.Wait(ctx); err != nil {
-//			return err
-//		}
-//		w.Rejoin()
-//	}
-//
-// Looking only when in line, both times, is what makes sure that no wake-up is lost: whatever is given
-// back after the look finds the waiter in line. Who leaves wakes the next, since more may have been given
-// back while nobody was in line.
 package limit
 
 import (
@@ -32,11 +11,11 @@ import (
 type Queue struct {
 	waiting atomic.Int64 // the line's length
 	present atomic.Int64 // waiters that have joined and not left, in line or woken
-	max     int
 
 	mu   sync.Mutex // guards the rest, and where every Waiter is
-	line list.List  // of *Waiter, ordered by number
-	last uint64     // number given out
+	max  int
+	line list.List // of *Waiter, ordered by number
+	last uint64    // number given out
 }
 
 // Waiter is one place in a Queue. One goroutine uses it.
@@ -50,6 +29,13 @@ type Waiter struct {
 
 // NewQueue returns an empty line for up to max waiters, 0 or more.
 func NewQueue(max int) *Queue { return &Queue{max: max} }
+
+// Resize changes how many may wait. Who waits already stays.
+func (q *Queue) Resize(max int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.max = max
+}
 
 // Len returns the number of waiters in line.
 func (q *Queue) Len() int { return int(q.waiting.Load()) }

@@ -25,7 +25,16 @@ var (
 	liveDesc        = describe("config_generations_live", "Configurations in memory: the one that is served, and those that drain.")
 	logDropsDesc    = describe("log_dropped_total", "Log lines lost to a slow or failing sink.", "log")
 	blockedDesc     = describe("blocked_requests_total", "Requests that the proxy refused.", "reason")
-	rateLimitedDesc = describe("rate_limit_hits_total", "Requests that hit a rate limit.")
+
+	rateLimitedDesc   = describe("rate_limit_hits_total", "Requests that were over a rate limit.")
+	rateAllowedDesc   = describe("rate_limit_allowed_total", "Requests of routes with rate limits that went on.")
+	rateDelayedDesc   = describe("rate_limit_delayed_total", "Requests that a rate limit held back.")
+	rateKeysDesc      = describe("rate_limit_keys", "Keys that rate limits keep apart.")
+	rateEvictionsDesc = describe("rate_limit_key_evictions_total", "Keys that had to go for new ones.", "scope")
+	clientsDesc       = describe("connected_clients", "Clients with open connections.")
+	inFlightDesc      = describe("in_flight_requests", "Requests that count for max-in-flight-requests.")
+	queuedDesc        = describe("queued_requests", "Requests in line for max-in-flight-requests.")
+	memoryShortDesc   = describe("memory_short", "1 while requests are refused because memory is short.")
 
 	requestsDesc      = describe("requests_total", "Requests answered.", "route", "method", "status")
 	timesDesc         = describe("request_duration_seconds", "Time from the request to the end of its answer.", "route", "method")
@@ -70,7 +79,8 @@ var (
 var descs = []*prometheus.Desc{
 	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
 	reloadedDesc, reloadOKDesc, generationDesc, liveDesc,
-	logDropsDesc, blockedDesc, rateLimitedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
+	logDropsDesc, blockedDesc, rateLimitedDesc, rateAllowedDesc, rateDelayedDesc, rateKeysDesc, rateEvictionsDesc,
+	clientsDesc, inFlightDesc, queuedDesc, memoryShortDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
 	breakerDesc, pendingDesc, unpendedDesc, exhaustedDesc, panicDesc, activeHereDesc, triedDesc, failedDesc,
 	ejectionsDesc, rampDesc, healthTurnsDesc, turnsDesc, rejectedDesc, agentTimesDesc, agentTimeoutsDesc,
@@ -102,6 +112,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.m.mu.Unlock()
 
 	out.proxy(c.m)
+	out.limits(c.m)
 	for _, r := range routes {
 		out.route(r)
 	}
@@ -161,7 +172,6 @@ func (s sink) proxy(m *Metrics) {
 	s.gauge(activeDesc, float64(m.ActiveRequests.Value()))
 	s.gauge(openDesc, float64(m.OpenConnections.Value()))
 	s.counter(connectionsDesc, m.Connections.n.Load())
-	s.counter(rateLimitedDesc, m.RateLimited.n.Load())
 	s.counter(reloadsDesc, m.reloads[0].n.Load(), "failure")
 	s.counter(reloadsDesc, m.reloads[1].n.Load(), "success")
 	s.gauge(reloadedDesc, float64(m.reloaded.Load()))

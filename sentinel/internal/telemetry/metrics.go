@@ -53,7 +53,9 @@ type Metrics struct {
 	ActiveRequests  Gauge   // exchanges between the first byte of the request and the end of the answer
 	OpenConnections Gauge   // client connections
 	Connections     Counter // client connections ever accepted
-	RateLimited     Counter // requests that hit a rate limit
+	RateLimited     Counter // requests that were over a rate limit: refused, held back, or only noted
+	RateAllowed     Counter // requests of routes with rate limits that went on
+	RateDelayed     Counter // requests that a rate limit held back
 
 	version    string
 	registry   *prometheus.Registry
@@ -66,6 +68,7 @@ type Metrics struct {
 	generation atomic.Uint64       // of the configuration that is served
 	live       atomic.Int64        // configurations in memory
 	handshakes [3]durations        // by tlsVersion
+	limits     atomic.Pointer[func() LimitStats]
 
 	mu        sync.Mutex // guards the maps below
 	routes    map[string]*RouteMetrics
