@@ -217,7 +217,7 @@ func (c *conn) park() {
 		limit = c.l.headTimeout // a connection that never sends anything is not kept for longer
 	}
 	c.enter(idle, limit)
-	if c.p.draining.Load() { // after enter: the drain itself wakes whom it finds idle
+	if c.p.leaving.Load() { // after enter: the drain itself wakes whom it finds idle
 		c.Wake()
 	}
 }
