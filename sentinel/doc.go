@@ -36,7 +36,7 @@
 // Beside that path: reason.go lists the Reasons; proxy.go builds, runs and drains; snapshot.go compiles
 // a configuration, pools.go its upstreams and breakers, agents.go its agents; events.go tells the logs what
 // becomes of those; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
-// default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go, problem.go and pending.go serve the
+// default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go, validate_certs.go, problem.go and pending.go serve the
 // command line, the last also the start; agent_check.go asks an agent for it, agent_report.go says what came.
 //
 // # Invariants

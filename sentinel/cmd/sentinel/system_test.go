@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -236,12 +237,8 @@ func TestAccount(t *testing.T) {
 		}
 		return
 	}
-	pub, err := os.MkdirTemp("", "sentinel-account-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(pub) })
-	if err := os.Chmod(pub, 0o777); err != nil { //nolint:gosec // the account has to write there
+	pub := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(pub), 0o755), os.Chmod(pub, 0o777)); err != nil { // the account writes there
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(s.config)

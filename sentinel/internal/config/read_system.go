@@ -30,6 +30,7 @@ func (r *reader) system(b *block) System {
 		b.fail("working-directory", kdlQuote(s.WorkingDir)+" is a relative name", "expected an absolute one")
 		s.WorkingDir = ""
 	}
+	b.needs("pid-file", s.PIDFile, directory(filepath.Dir(s.PIDFile)))
 	b.needs("user", s.User, account(s.User))
 	b.needs("group", s.Group, group(s.Group))
 	b.needs("working-directory", s.WorkingDir, directory(s.WorkingDir))

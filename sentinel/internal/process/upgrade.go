@@ -52,11 +52,11 @@ func (h *Host) enter() error {
 	switch h.state {
 	case upgrading:
 		return ErrUpgrading
-	case serving:
-		h.state = upgrading
-		return nil
+	case replaced, stopping:
+		return ErrDraining
 	}
-	return ErrDraining
+	h.state = upgrading
+	return nil
 }
 
 // leave ends an upgrade.
