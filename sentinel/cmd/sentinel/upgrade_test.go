@@ -105,12 +105,17 @@ func zombie(pid int) bool {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	within(t, patience, what, is)
+}
+
+func within(t *testing.T, limit time.Duration, what string, is func() bool) {
+	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for limit := time.After(patience); !is(); {
+	for end := time.After(limit); !is(); {
 		select {
 		case <-look.C:
-		case <-limit:
+		case <-end:
 			t.Fatalf("still not: %s", what)
 		}
 	}

@@ -49,10 +49,10 @@ func (h *Host) Upgrade() error {
 func (h *Host) enter() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch h.state {
-	case upgrading:
+	if h.state == upgrading {
 		return ErrUpgrading
-	case replaced, stopping:
+	}
+	if h.state != serving {
 		return ErrDraining
 	}
 	h.state = upgrading
