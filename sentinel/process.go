@@ -65,9 +65,13 @@ func (in *Inspection) ProcessSettings() ProcessSettings {
 // Pulse returns a number that grows ten times a second while the proxy's clock runs, for a watchdog.
 func (p *Proxy) Pulse() uint64 { return p.sweeper.ticks.Load() }
 
-// farewell waits for one more request on every connection, or for the end of the last one.
+// farewell waits for one more request on every connection, or for the end of the last one. Who asks for metrics asks
+// the other process from now on.
 func (p *Proxy) farewell(all <-chan struct{}) {
-	end := time.NewTimer(farewellTime)
+	if p.scrapes != nil {
+		_ = p.scrapes.Close()
+	}
+	end := time.NewTimer(min(farewellTime, p.snapshot.Load().cfg.System.ShutdownTimeout))
 	defer end.Stop()
 	select {
 	case <-all:

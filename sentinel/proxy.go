@@ -259,6 +259,8 @@ func (p *Proxy) drain(replaced bool) {
 		_ = l.nl.Close()
 	}
 	p.acceptors.Wait() // no connection is added after this
+	timeout := time.NewTimer(p.snapshot.Load().cfg.System.ShutdownTimeout)
+	defer timeout.Stop()
 	all := make(chan struct{})
 	go func() {
 		defer close(all)
@@ -271,8 +273,6 @@ func (p *Proxy) drain(replaced bool) {
 	}
 	p.leaving.Store(true)
 	p.sweeper.drain()
-	timeout := time.NewTimer(p.snapshot.Load().cfg.System.ShutdownTimeout)
-	defer timeout.Stop()
 	select {
 	case <-all:
 		p.log.Info("drained")

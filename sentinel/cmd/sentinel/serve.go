@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -52,13 +53,14 @@ func (c *command) serve(cmd *cobra.Command, _ []string) error {
 		return err //nolint:wrapcheck // code tells its kinds apart
 	}
 	o := &operator{c: c, p: p, host: host, end: end}
-	go o.follow(signals, done)
+	o.work.Go(func() { o.follow(signals, done) })
 	alive, over := context.WithCancel(context.Background()) // the watchdog is fed until the drain is over
 	defer over()
 	go host.Watch(alive, p.Pulse)
 	go host.HardStop(ctx, hardStop, done, o.giveUp)
 	p.Run(ctx)
 	close(done)
+	o.work.Wait() // the program that was to take over is not left behind
 	return nil
 }
 
@@ -95,6 +97,8 @@ type operator struct {
 	p    *sentinel.Proxy
 	host *process.Host
 	end  context.CancelCauseFunc
+
+	work sync.WaitGroup
 }
 
 // follow handles signals until done is closed.
@@ -118,7 +122,7 @@ func (o *operator) handle(s os.Signal) {
 			_, _ = fmt.Fprintln(o.c.stderr, "sentinel:", err)
 		}
 	case syscall.SIGUSR2:
-		go o.upgrade()
+		o.work.Go(o.upgrade)
 	default:
 		if o.host.Stopping() {
 			o.giveUp()

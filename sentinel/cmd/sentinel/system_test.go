@@ -269,6 +269,32 @@ func TestAccount(t *testing.T) {
 	}
 }
 
+// TestAccountRefused shows that who may not become an account does not serve as another one.
+func TestAccountRefused(t *testing.T) {
+	t.Parallel()
+	pub := t.TempDir()
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, config := filepath.Join(pub, "sentinel"), filepath.Join(pub, "sentinel.kdl")
+	text := strings.NewReplacer("system { }", `system { user "root" }`, "ORIGIN", "127.0.0.1:1").Replace(goodConfig)
+	if err := errors.Join(os.Chmod(filepath.Dir(pub), 0o755), os.Chmod(pub, 0o755),
+		os.WriteFile(file, program, 0o755), os.WriteFile(config, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file, "-c", config)
+	cmd.Env, cmd.Dir = append(os.Environ(), asProgram+"=1"), pub
+	if os.Getuid() == 0 {
+		const nobody = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	out, err := cmd.CombinedOutput()
+	if code := exitCode(err); code != 2 || !strings.Contains(string(out), "becoming uid 0, gid 0: setgroups: operation not permitted") {
+		t.Errorf("exit code %d, %v, %q", code, err, out)
+	}
+}
+
 // checkRootless checks the ids and capabilities of a thread, proc_pid_status(5).
 func checkRootless(t *testing.T, file string) {
 	t.Helper()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -323,4 +324,59 @@ func TestUpgradeDuringDrain(t *testing.T) {
 	if code := p.exit(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// TestStopDuringUpgrade shows that a stop ends an upgrade, and the program that was to take over with it.
+func TestStopDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	p := s.start(t)
+	s.fate(t, fateHang)
+	p.signal(t, syscall.SIGUSR2)
+	p.await(t, "the upgrade", func(line string) bool { return strings.Contains(line, "upgrading") })
+	p.signal(t, syscall.SIGTERM)
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for limit := time.After(patience); ; {
+		select {
+		case _, open := <-p.lines:
+			if !open {
+				return // nobody writes any more
+			}
+		case <-limit:
+			t.Fatal("the new process is still there")
+		}
+	}
+}
+
+// TestUpgradeMetrics shows that the metrics endpoint is handed over too, although the configuration gives it no port.
+func TestUpgradeMetrics(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.configure(t, string(text)+`observability { metrics { address "127.0.0.1:0" } }`)
+	p := s.start(t)
+	at := ""
+	p.await(t, "the metrics", func(line string) bool {
+		var e struct{ Msg, Metrics string }
+		if json.Unmarshal([]byte(line), &e) == nil && e.Msg == "listening" {
+			at = e.Metrics
+		}
+		return at != ""
+	})
+	if out, err := s.command(t, "-u", "-c", s.config); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	resp, err := http.Get("http://" + at + "/metrics")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", resp, err)
+	}
+	get(t, p.addr)
 }

@@ -3,6 +3,8 @@ package process
 import (
 	"context"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -13,9 +15,27 @@ import (
 // notify tells the service manager something, sd_notify(3). Without one it does nothing; that a message is lost
 // must not keep the proxy from serving.
 func (h *Host) notify(states ...string) {
-	if _, err := daemon.SdNotify(false, strings.Join(states, "\n")); err != nil {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return
+	}
+	if err := tell(name, strings.Join(states, "\n")); err != nil {
 		h.log().Warn("the service manager cannot be told", "error", err.Error())
 	}
+}
+
+// patience is how long a message may take: daemon.SdNotify would wait for ever for a manager that does not read.
+const patience = time.Second
+
+func tell(socket, message string) error {
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		return err //nolint:wrapcheck // it names the operation and the address
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	_, err = c.Write([]byte(message))
+	return err //nolint:wrapcheck // it names the operation and the address
 }
 
 // Reloading tells the service manager that a reload begins; Reloaded must follow.

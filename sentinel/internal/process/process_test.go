@@ -1,8 +1,10 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -226,11 +228,36 @@ func TestStates(t *testing.T) {
 	if h.Stopping() {
 		t.Error("an upgrading process is ending")
 	}
-	if err := h.leave(0, failed); !errors.Is(err, failed) || h.state != stopping {
+	if err := h.leave(0, failed); !errors.Is(err, ErrDraining) || h.state != stopping {
 		t.Errorf("a stop during an upgrade: %v, state %d", err, h.state)
 	}
 	if !h.Stopping() {
 		t.Error("a second stop is the first one")
+	}
+}
+
+// TestDeafManager shows that a service manager that does not read holds up nothing for long.
+func TestDeafManager(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for range 10_000 { // until its line is full, net.unix.max_dgram_qlen
+		if err = tell(name, "WATCHDOG=1"); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the last message: %v", err)
+	}
+	var log bytes.Buffer
+	t.Setenv("NOTIFY_SOCKET", name)
+	h := &Host{settings: Settings{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+	h.Reloading()
+	if !strings.Contains(log.String(), "the service manager cannot be told") {
+		t.Errorf("the log has %q", log.String())
 	}
 }
 

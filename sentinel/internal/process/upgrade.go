@@ -73,6 +73,8 @@ func (h *Host) leave(pid int, err error) error {
 	case h.state == upgrading:
 		h.state = serving
 		h.notify("STATUS=serving; the last upgrade failed: " + oneLine(err.Error()))
+	default:
+		err = ErrDraining // what the child was killed for
 	}
 	h.reclaim()
 	return err
