@@ -21,6 +21,9 @@ routes {
 observability { logging { access-log { file "/dev/null" } } }
 `
 
+// closingDelay is lateClosing's shutdown-delay-secs.
+const closingDelay = 5 * time.Second
+
 // TestReadyFirst stops a proxy and follows what a load balancer sees: first that it is not ready, while requests are
 // still served, on connections old and new, each of which is told to close; then a closed door.
 func TestReadyFirst(t *testing.T) {
@@ -47,21 +50,20 @@ func TestReadyFirst(t *testing.T) {
 			break
 		}
 	}
-	kept.send(get("/health"))
-	if m := wantStatus(t, kept, 200); !saysClose(m) {
-		t.Error("a kept connection is not told to close")
+	fresh := dial(t, s.addr, whole) // it is accepted before it has anything to say
+	for _, c := range []*client{kept, dial(t, s.addr, whole), fresh} {
+		c.send(get("/health"))
+		if m := wantStatus(t, c, 200); !saysClose(m) {
+			t.Error("a connection is not told to close")
+		}
+		wantEOF(t, c)
 	}
-	wantEOF(t, kept)
-	fresh := dial(t, s.addr, whole)
-	fresh.send(get("/health"))
-	if m := wantStatus(t, fresh, 200); !saysClose(m) {
-		t.Error("a new connection is not told to close")
+	for _, c := range []*client{silent, unused} {
+		_ = c.nc.SetReadDeadline(told.Add(closingDelay + *patience))
+		wantEOF(t, c)
 	}
-	wantEOF(t, fresh)
-	wantEOF(t, silent)
-	wantEOF(t, unused)
 	s.stop(t)
-	if took := time.Since(told); took < 5*time.Second {
+	if took := time.Since(told); took < closingDelay {
 		t.Errorf("the door was closed after %v", took)
 	}
 	if nc, err := net.Dial("tcp", s.addr); err == nil {

@@ -8,6 +8,8 @@ const (
 	routing     = "./sentinel/internal/route"
 	pools       = "./sentinel/internal/upstream"
 	engine      = "./sentinel"
+	process     = "./sentinel/internal/process"
+	command     = "./sentinel/cmd/sentinel"
 	conformance = "./conformance"
 )
 
@@ -15,6 +17,11 @@ const (
 func inCodec(which string) []tests  { return []tests{{codec, "^(" + which + ")$"}} }
 func inPools(which string) []tests  { return []tests{{pools, "^(" + which + ")$"}} }
 func inEngine(which string) []tests { return []tests{{engine, "^(" + which + ")$"}} }
+
+// inProcess, inCommand and scenarios are the same for the process, the command and the black-box suite.
+func inProcess(which string) []tests { return []tests{{process, "^(" + which + ")$"}} }
+func inCommand(which string) []tests { return []tests{{command, "^(" + which + ")$"}} }
+func scenarios(which string) []tests { return []tests{{conformance, "^(" + which + ")$"}} }
 
 // inRouting is all tests of its package: they take no time.
 var inRouting = []tests{{routing, "."}}

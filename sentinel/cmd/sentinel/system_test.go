@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -225,6 +226,9 @@ func TestRelativeNames(t *testing.T) {
 	}
 }
 
+// rootsGroup is a group that root has been put into.
+const rootsGroup = 54321
+
 // TestAccount shows that root's rights are left behind for good after binding, with logs, pid-file and all threads
 // as the account, and that who has none to leave behind is told so.
 func TestAccount(t *testing.T) {
@@ -248,7 +252,10 @@ func TestAccount(t *testing.T) {
 	old := s.pidFile
 	s.pidFile = filepath.Join(pub, "pid")
 	s.configure(t, strings.Replace(string(text), old, s.pidFile, 1)+`observability { logging { access-log { file "`+pub+`/access.log" } } }`)
-	p := s.start(t)
+	p := prepare(s.program, "-c", s.config)
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{0, rootsGroup}}}
+	p.begin(t)
+	t.Cleanup(func() { s.kill(t) })
 	get(t, p.addr)
 	for _, name := range []string{"pid", "access.log"} {
 		info, err := os.Stat(filepath.Join(pub, name))
@@ -283,7 +290,9 @@ func TestAccountRefused(t *testing.T) {
 		os.WriteFile(file, program, 0o755), os.WriteFile(config, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(file, "-c", config)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, file, "-c", config)
 	cmd.Env, cmd.Dir = append(os.Environ(), asProgram+"=1"), pub
 	if os.Getuid() == 0 {
 		const nobody = 65534
@@ -306,7 +315,7 @@ func checkRootless(t *testing.T, file string) {
 		fields := strings.Fields(line)
 		switch fields[0] {
 		case "Uid:", "Gid:", "Groups:":
-			if slices.Contains(fields[1:], "0") {
+			if slices.Contains(fields[1:], "0") || slices.Contains(fields[1:], strconv.Itoa(rootsGroup)) {
 				t.Errorf("%s: %s", file, line)
 			}
 		case "CapPrm:", "CapEff:":

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -236,10 +237,12 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// command runs the site's program to its end.
+// command runs the site's program to its end, which comes soon.
 func (s *site) command(t *testing.T, args ...string) (out string, err error) {
 	t.Helper()
-	cmd := exec.Command(s.program, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.program, args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	text, err := cmd.CombinedOutput()
 	return string(text), err

@@ -234,6 +234,9 @@ func TestStates(t *testing.T) {
 	if !h.Stopping() {
 		t.Error("a second stop is the first one")
 	}
+	if err := h.enter(); !errors.Is(err, ErrDraining) {
+		t.Errorf("an upgrade after a stop: %v", err)
+	}
 }
 
 // TestDeafManager shows that a service manager that does not read holds up nothing for long.
