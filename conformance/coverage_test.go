@@ -28,6 +28,7 @@ var provenElsewhere = map[string]string{
 	"tunnel_idle":              "TestTunnelIdle",
 	"connection_limit":         "TestConnectionLimit",
 	"shutting_down":            "TestDrainCuts",
+	"reload_drained":           "TestReloadInFlight",
 	"agent_blocked":            "TestChecklist15Rulings",
 	"agent_redirected":         "TestChecklist15Rulings",
 	"agent_challenged":         "TestChecklist15Rulings",

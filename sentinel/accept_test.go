@@ -24,13 +24,21 @@ func (l *starved) Accept() (net.Conn, error) {
 	return nil, syscall.EMFILE
 }
 
+// deaf returns a socket of a proxy that has nothing else.
+func deaf(stopped chan struct{}, nl net.Listener) *socket {
+	p := &Proxy{log: slog.New(slog.DiscardHandler), stopped: stopped}
+	s := &socket{p: p, nl: nl}
+	s.current.Store(&listener{p: p, socket: s})
+	return s
+}
+
 // TestAcceptSurvives shows that failing accepts end nothing and are tried again at growing intervals, up to
 // a second.
 func TestAcceptSurvives(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nl := &starved{failures: 12}
-		l := &listener{p: &Proxy{log: slog.New(slog.DiscardHandler), stopped: make(chan struct{})}, nl: nl}
+		l := deaf(make(chan struct{}), nl)
 		l.accept()
 		var last time.Duration
 		for i := 1; i < len(nl.at); i++ {
@@ -51,7 +59,7 @@ func TestAcceptStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan struct{})
-		l := &listener{p: &Proxy{log: slog.New(slog.DiscardHandler), stopped: stopped}, nl: &starved{failures: 1000}}
+		l := deaf(stopped, &starved{failures: 1000})
 		time.AfterFunc(10*time.Second, func() { close(stopped) })
 		start := time.Now()
 		l.accept()
@@ -67,17 +75,17 @@ func TestFreeList(t *testing.T) {
 	t.Parallel()
 	p := &Proxy{}
 	p.snapshot.Store(&snapshot{})
-	f := &freeList{p: p}
+	f, nobody := &freeList{p: p}, &conn{p: p}
 	var all []*exchange
 	for range 10 {
-		all = append(all, f.take(nil))
+		all = append(all, f.take(nobody))
 	}
 	for _, x := range all {
 		f.give(x)
 	}
 	f.trim() // least is from before they were given
 	for range 4 {
-		all = append(all[:0], f.take(nil), f.take(nil), f.take(nil))
+		all = append(all[:0], f.take(nobody), f.take(nobody), f.take(nobody))
 		for _, x := range all {
 			f.give(x)
 		}
@@ -91,7 +99,7 @@ func TestFreeList(t *testing.T) {
 		func(x *exchange) { x.up = make([]byte, 2*bufferSize) },
 		func(x *exchange) { x.out = make([]byte, 0, 5*bufferSize) },
 	} {
-		x, before := f.take(nil), 0
+		x, before := f.take(nobody), 0
 		before = len(f.free)
 		grow(x)
 		f.give(x)

@@ -34,7 +34,7 @@ func (x *exchange) identify() {
 		x.trace = append(x.traceBuf[:0], id...)
 		return
 	}
-	x.trace = x.p.ids.Append(x.traceBuf[:0], x.started)
+	x.trace = x.p.ids.Load().Append(x.traceBuf[:0], x.started)
 }
 
 // routeLimits applies what the route says about the request's size and path.

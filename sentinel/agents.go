@@ -40,20 +40,23 @@ type bodyRules struct {
 }
 
 // buildAgents makes the configuration's agents. They connect once the proxy runs.
-func (p *Proxy) buildAgents(cfg *config.Config) (map[string]*agents.Agent, error) {
-	all := map[string]*agents.Agent{}
-	for i := range cfg.Agents {
-		c := &cfg.Agents[i]
+func (p *Proxy) buildAgents(s *snapshot, kept *adoption) error {
+	s.agents = map[string]*agents.Agent{}
+	for i := range s.cfg.Agents {
+		c := &s.cfg.Agents[i]
 		if c.Transport == "http" {
 			continue
 		}
-		a, err := p.buildAgent(c, &cfg.Limits)
-		if err != nil {
-			return nil, fmt.Errorf("agent %q: %w", c.ID, err)
+		a := kept.agent(c)
+		if a == nil {
+			var err error
+			if a, err = p.buildAgent(c, &s.cfg.Limits); err != nil {
+				return fmt.Errorf("agent %q: %w", c.ID, err)
+			}
 		}
-		all[c.ID] = a
+		s.agents[c.ID] = a
 	}
-	return all, nil
+	return nil
 }
 
 func (p *Proxy) buildAgent(c *config.Agent, limits *config.Limits) (*agents.Agent, error) {
@@ -80,7 +83,6 @@ func (p *Proxy) buildAgent(c *config.Agent, limits *config.Limits) (*agents.Agen
 	if err != nil {
 		return nil, fmt.Errorf("building: %w", err)
 	}
-	metrics.SetStats(func() telemetry.AgentStats { return agentStats(a) })
 	return a, nil
 }
 

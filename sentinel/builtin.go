@@ -84,10 +84,12 @@ func answerReady(x *exchange) Reason {
 
 func answerStatus(x *exchange) Reason {
 	up := x.started.Sub(x.p.began)
+	st := Status{}
+	x.p.reloads.tell(&st)
 	return x.answerJSON(http.StatusOK, map[string]any{
 		"status": "ok", "version": Version, "uptime": spell(up), "uptime_secs": int(up.Seconds()), "uptime_seconds": int(up.Seconds()),
 		"instance_id": x.p.instance, "timestamp": timestamp(x.started), "start_time": timestamp(x.p.began),
-		"config_generation": x.snap.generation, "active_requests": x.p.metrics.ActiveRequests.Value(),
+		"config_generation": x.generation, "config_reload_count": st.ReloadsOK + st.ReloadsFailed, "last_config_reload": st.LastReload, "active_requests": x.p.metrics.ActiveRequests.Value(),
 		"open_connections": x.p.metrics.OpenConnections.Value(),
 	})
 }

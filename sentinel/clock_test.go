@@ -27,14 +27,24 @@ func inBubble(t *testing.T, test func(t *testing.T, client net.Conn)) {
 		go p.sweeper.run(p.finished)
 		client, server := net.Pipe()
 		defer func() { _ = client.Close() }()
-		p.listeners[0].start(server)
+		listenerOf(p, "main").start(server)
 		test(t, client)
 		_ = client.Close()
-		p.listeners[0].conns.Wait()
+		p.clients.Wait()
 		if n := p.open.Load(); n != 0 {
 			t.Errorf("%d connections are still counted", n)
 		}
 	})
+}
+
+// listenerOf returns what the present configuration says of a listener.
+func listenerOf(p *Proxy, id string) *listener {
+	for _, l := range p.snapshot.Load().listeners {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
 }
 
 // endsAfter reads to the end of the connection and compares when it came. Deadlines are kept to the tick.

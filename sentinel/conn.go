@@ -1,10 +1,12 @@
 package sentinel
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,9 +36,13 @@ type conn struct {
 	asked waker // the agent that the upload's goroutine waits for
 
 	p        *Proxy
-	l        *listener
-	nc       net.Conn        // the TCP connection, or TLS on it
-	raw      syscall.RawConn // nil: read through nc
+	socket   *socket
+	l        *listener // of the snapshot that seen names
+	seen     uint64    // generation of the snapshot that l is from; 0: not looked at yet
+	scheme   []byte
+	serving  atomic.Pointer[boundRoute] // what the exchange under way uses; nil: none. Who retires routes reads it
+	nc       net.Conn                   // the TCP connection, or TLS on it
+	raw      syscall.RawConn            // nil: read through nc
 	client   netip.AddrPort
 	clientIP []byte    // client's address in text
 	x        *exchange // nil between requests
@@ -59,7 +65,7 @@ const (
 )
 
 func newConn(p *Proxy, l *listener, nc net.Conn) *conn {
-	c := &conn{p: p, l: l, nc: nc, fd: -1}
+	c := &conn{p: p, socket: l.socket, l: l, scheme: l.scheme, nc: nc, fd: -1}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		c.client = tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
 		if raw, err := tcp.SyscallConn(); err == nil {
@@ -217,9 +223,31 @@ func (c *conn) park() {
 		limit = c.l.headTimeout // a connection that never sends anything is not kept for longer
 	}
 	c.enter(idle, limit)
-	if c.p.leaving.Load() { // after enter: the drain itself wakes whom it finds idle
+	if c.p.leaving.Load() || c.dropped() { // after enter: a drain itself wakes whom it finds idle
 		c.Wake()
 	}
+}
+
+// ending reports whether the connection has to end after the exchange under way: the proxy drains, or its listener
+// has left.
+func (c *conn) ending() bool { return c.p.draining.Load() || c.dropped() }
+
+// dropped reports whether the connection's listener has left the configuration or changed between plain and TLS.
+func (c *conn) dropped() bool { return c.socket.leaving() || !bytes.Equal(c.scheme, c.l.scheme) }
+
+// follow returns the snapshot for the connection's next exchange, and takes over what it says of the listener. When
+// that is gone the last one that had it serves what still comes.
+func (c *conn) follow() *snapshot {
+	s := c.p.snapshot.Load()
+	if s.generation == c.seen {
+		return s
+	}
+	l := s.listeners[c.l.address]
+	if l == nil || l.socket != c.socket {
+		return c.socket.last.Load()
+	}
+	c.l, c.seen = l, s.generation
+	return s
 }
 
 // enter begins a wait and reports whether the sweeper had ended the one before.
@@ -232,7 +260,7 @@ func (c *conn) enter(p phase, limit tick) (mark phase) {
 
 // leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline.
 func (c *conn) leave(onExpiry Reason) Reason {
-	return verdict(c.enter(busy, never), onExpiry)
+	return c.why(verdict(c.enter(busy, never), onExpiry))
 }
 
 // leaveUpload is leave for the upload goroutine's wait.
@@ -241,7 +269,7 @@ func (c *conn) leaveUpload(onExpiry Reason) Reason {
 	if mark != busy {
 		c.p.sweeper.settle()
 	}
-	return verdict(mark, onExpiry)
+	return c.why(verdict(mark, onExpiry))
 }
 
 // endQuestion ends what the upload's goroutine waits for if that is an agent.
@@ -263,6 +291,14 @@ func verdict(mark phase, onExpiry Reason) Reason {
 		return shuttingDown
 	}
 	return none
+}
+
+// why tells a wait that the end of the proxy cut from one that a reload did.
+func (c *conn) why(r Reason) Reason {
+	if r == shuttingDown && !c.p.draining.Load() {
+		return reloadDrained
+	}
+	return r
 }
 
 // ended answers a head that did not become complete; a connection that ends between requests needs no
@@ -333,7 +369,7 @@ func (c *conn) close() {
 		c.reset()
 	}
 	_ = c.nc.Close()
-	c.l.closed()
+	c.p.closed()
 }
 
 // handshake completes TLS within the head timeout; without TLS there is nothing to do.

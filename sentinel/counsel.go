@@ -101,7 +101,7 @@ func (x *exchange) correlation() []byte {
 		return x.trace
 	}
 	id := append(append(make([]byte, 0, len(x.trace)+40), x.trace...), '.')
-	return x.p.ids.Append(id, x.started)
+	return x.p.ids.Load().Append(id, x.started)
 }
 
 // those returns the seats that an event is for.

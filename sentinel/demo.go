@@ -53,14 +53,23 @@ func withDemo(addr string, next func(string) (string, bool)) func(string) (strin
 func (d *demo) close() { _ = d.server.Close() }
 
 // newLogger makes the logger for what concerns no request.
-func newLogger(c *config.Logging, verbose bool) *slog.Logger {
-	levels := map[string]slog.Level{"trace": slog.LevelDebug, "debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}
-	o := &slog.HandlerOptions{Level: levels[c.Level]}
-	if verbose {
-		o.Level = slog.LevelDebug
-	}
+func newLogger(c *config.Logging, level slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "pretty" {
 		return slog.New(slog.NewTextHandler(os.Stderr, o))
 	}
 	return slog.New(slog.NewJSONHandler(os.Stderr, o))
+}
+
+// levelOf is the level that the configuration asks for, unless everything is asked for.
+func levelOf(c *config.Logging, verbose bool) slog.Level {
+	switch {
+	case verbose, c.Level == "trace", c.Level == "debug":
+		return slog.LevelDebug
+	case c.Level == "warn":
+		return slog.LevelWarn
+	case c.Level == "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
 }

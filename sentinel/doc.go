@@ -35,8 +35,11 @@
 //
 // Beside that path: reason.go lists the Reasons; proxy.go builds, runs and drains; snapshot.go compiles
 // a configuration, pools.go its upstreams and breakers, agents.go its agents; events.go tells the logs what
-// becomes of those; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
-// default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go, validate_certs.go, problem.go and pending.go serve the
+// becomes of those; reload.go makes another configuration the one that is served, adopt.go finds what it leaves as
+// it is, retire.go ends what it dropped, autoreload.go watches the files; admin.go answers `sentinel status` and
+// `sentinel reload`; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
+// default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go,
+// validate_certs.go, problem.go and pending.go serve the
 // command line, the last also the start; agent_check.go asks an agent for it, agent_report.go says what came.
 //
 // # Invariants
@@ -48,14 +51,19 @@
 //   - A claim on a target is given back once, whatever happens, after its connection.
 //   - An upstream connection goes back to its pool only after a complete answer with nothing behind it.
 //   - What an agent did not clearly allow is not allowed, unless its failure mode is open.
-//   - An exchange takes its snapshot once; a snapshot never changes.
+//   - An exchange takes its route from one snapshot, and holds the route, not the snapshot; a snapshot never changes.
+//   - What a reload drops is closed only once no connection says that it serves a route that uses it. A connection
+//     says so before it looks again whether the snapshot is still the one that is served.
 //   - Every wait for a peer is entered in a watch, so that the sweeper can end it.
 //   - A connection is removed from the sweeper before its descriptor is closed, so that no other gets
 //     polled in its place.
 //
 // # Who owns which goroutine
 //
-//	listener.accept    one for each listener; ends when the socket is closed
+//	socket.accept      one for each bound address; ends when the socket is closed
+//	Proxy.reloadAll    one while reloads are asked for
+//	Proxy.drainRetired one for each reload that dropped something, until nobody uses that
+//	Proxy.watch        one while the proxy serves a configuration from files; reloads when they change
 //	conn.serve         one for each client connection; owns the connection, its exchange and the upstream
 //	                   connection in use; ends with the connection
 //	uploadBody         one while a request body streams; reads the client, writes the upstream; ends with
@@ -70,5 +78,5 @@
 //	Proxy.drain        one while the proxy ends, waiting for the connections
 //	debug.FreeOSMemory one now and then, after a burst
 //	telemetry.Writer   one for each log; ends with Close
-//	http.Server        those of the metrics endpoint and of the demo; end with Close
+//	http.Server        those of the metrics endpoint, the admin socket and the demo; end with Close
 package sentinel

@@ -142,7 +142,7 @@ func (c *conn) respond(piece []byte) Reason {
 	if h.framing == wire.ByChunks && x.req.Minor == 0 {
 		h.framing = wire.UntilClose // HTTP/1.0 knows no chunks (RFC 9112 6.1)
 	}
-	if h.framing == wire.UntilClose || c.p.draining.Load() {
+	if h.framing == wire.UntilClose || c.ending() {
 		x.closing = true
 	}
 	out := appendStatusLine(x.out[:0], h)

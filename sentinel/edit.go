@@ -82,7 +82,7 @@ func (x *exchange) editRequest() {
 		wire.Field{ID: wire.XCorrelationID, Name: nameCorrelationID, Value: x.trace},
 		wire.Field{ID: wire.XTraceID, Name: nameTraceID, Value: x.trace},
 		wire.Field{ID: wire.XForwarded, Name: nameForwardedFor, Value: x.c.clientIP},
-		wire.Field{ID: wire.XForwarded, Name: nameForwardedProto, Value: x.c.l.scheme},
+		wire.Field{ID: wire.XForwarded, Name: nameForwardedProto, Value: x.c.scheme},
 		wire.Field{ID: wire.XForwarded, Name: nameForwardedHost, Value: x.req.Authority},
 		forwardedBy,
 	)

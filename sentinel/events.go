@@ -87,7 +87,7 @@ func (p *Proxy) logEvent(e *stateEvent) {
 		p.log.Warn("upstream "+eventWords[e.Kind], "upstream", e.upstream, "target", e.Target, "cause", e.Cause)
 		entry.Metadata = attributes("upstream", e.upstream, "target", e.Target, "cause", e.Cause)
 	}
-	p.logs.audit.Write(&entry)
+	p.logs.Load().audit.Write(&entry)
 }
 
 func (p *Proxy) logBreaker(e *stateEvent, entry *telemetry.AuditEntry) {

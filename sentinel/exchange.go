@@ -14,10 +14,12 @@ import (
 // exchange is one request and its answer, with every buffer they need. Exchanges are reused: reset says
 // what survives.
 type exchange struct {
-	p    *Proxy
-	c    *conn
-	down downstream
-	snap *snapshot
+	p          *Proxy
+	c          *conn
+	down       downstream
+	snap       *snapshot   // nil once the request goes to an upstream: what takes long must not keep all of it
+	heads      wire.Limits // of the request
+	generation uint64      // of the snapshot that the route is from
 
 	in   []byte // what the client sent: in[r:w] is not used yet
 	r, w int
@@ -93,9 +95,10 @@ func (x *exchange) begin() {
 	x.c.requests++
 	x.p.metrics.ActiveRequests.Add(1)
 	framing, length := x.req.Body()
-	x.body.Reset(framing, length, &x.snap.heads)
+	x.heads, x.generation = x.snap.heads, x.snap.generation
+	x.body.Reset(framing, length, &x.heads)
 	x.identify()
-	x.closing = !x.req.KeepAlive() || x.p.draining.Load() || x.c.l.lastRequest(x.c.requests)
+	x.closing = !x.req.KeepAlive() || x.c.ending() || x.c.l.lastRequest(x.c.requests)
 }
 
 // finish records the exchange and makes it ready for the next. A panic costs one request.
@@ -113,6 +116,7 @@ func (x *exchange) finish(keep *bool) {
 	if x.counsel != nil {
 		x.counsel.dismiss(time.Since(x.started))
 	}
+	x.c.serving.Store(nil)
 	if *keep {
 		x.reset()
 	} else if x.w > x.r {
@@ -138,19 +142,34 @@ func (x *exchange) panicked(bug any) {
 	x.down.cut()
 }
 
-// match finds the route. An OPTIONS that may not travel further is for the proxy itself (RFC 9110 7.6.2,
-// 9.3.7).
+// match finds the route and lets who retires routes know that it is in use. A reload in between is followed, so
+// that nothing is begun on a route whose agents may be closed already.
 func (x *exchange) match() Reason {
-	if x.req.MaxForwards == 0 || x.req.Path[0] == '*' {
-		x.route = x.snap.server
+	for {
+		x.snap = x.c.follow()
+		x.route = x.find()
+		x.c.serving.Store(x.route)
+		if x.c.follow() == x.snap {
+			break
+		}
+	}
+	x.generation = x.snap.generation
+	switch x.route {
+	case nil:
+		return noRoute
+	case x.snap.server:
 		return none
 	}
-	v := x.snap.views[x.c.l.id]
-	x.route = v.match(x)
-	if x.route == nil {
-		return noRoute
-	}
 	return x.routeLimits()
+}
+
+// find asks the listener's view. An OPTIONS that may not travel further is for the proxy itself (RFC 9110 7.6.2,
+// 9.3.7).
+func (x *exchange) find() *boundRoute {
+	if x.req.MaxForwards == 0 || x.req.Path[0] == '*' {
+		return x.snap.server
+	}
+	return x.snap.views[x.c.l.id].match(x)
 }
 
 // handle produces the answer.
@@ -181,7 +200,7 @@ func (x *exchange) reset() {
 		x.r, x.w = 0, 0
 	}
 	x.req.Reset()
-	x.snap = x.p.snapshot.Load()
+	x.snap = x.c.follow()
 	x.route, x.target, x.trace = nil, nil, nil
 	x.visit.Reset()
 	x.attempts, x.took, x.reused, x.streamed, x.hinted = 0, 0, false, false, false
@@ -242,7 +261,7 @@ func (x *exchange) makeRoom() bool {
 func (x *exchange) malformed(r Reason) {
 	x.begin()
 	x.closing, x.c.lingers = true, true
-	x.body.Reset(wire.NoBody, 0, &x.snap.heads)
+	x.body.Reset(wire.NoBody, 0, &x.heads)
 	x.refuse(r)
 	x.record()
 	x.p.metrics.ActiveRequests.Add(-1)

@@ -22,6 +22,7 @@ var upstreamHeads = wire.Limits{Line: 8 << 10, Size: 64 << 10, Count: 200, Name:
 
 // forward offers the request to targets until one answers, and relays the answer.
 func (x *exchange) forward() Reason {
+	x.snap = nil
 	if r := x.screenRequest(); r != none {
 		return r
 	}

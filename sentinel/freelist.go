@@ -40,7 +40,7 @@ func (f *freeList) take(c *conn) *exchange {
 		x.req.Reset()
 	}
 	x.c, x.down = c, c
-	x.snap = f.p.snapshot.Load()
+	x.snap = c.follow()
 	return x
 }
 

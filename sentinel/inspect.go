@@ -71,6 +71,9 @@ func (in *Inspection) Counts() Counts {
 	return Counts{len(c.Listeners), len(c.Routes), len(c.Upstreams), len(c.Filters), len(c.Agents)}
 }
 
+// AdminSocket is the path of the admin socket that the configuration has; empty: none.
+func (in *Inspection) AdminSocket() string { return in.cfg.System.AdminSocket }
+
 // Lint returns what is legal but better done otherwise.
 func (in *Inspection) Lint() []string { return texts(config.Lint(in.cfg)) }
 

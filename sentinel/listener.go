@@ -6,18 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 )
 
-// listener is one bound address and what its connections need to know.
+// listener is what one configuration says about the connections of one socket. It is immutable.
 type listener struct {
 	p         *Proxy
 	id        string
-	nl        net.Listener
+	address   string // as configured: what finds the socket again at a reload
+	socket    *socket
 	tls       *tls.Config // nil: plain HTTP
 	scheme    []byte
 	maxPer    int // requests per connection; 0: no bound
@@ -25,14 +25,22 @@ type listener struct {
 	keepAlive tick
 	headTimeout,
 	bodyIdle tick
-	conns  sync.WaitGroup
-	warned atomic.Uint64 // tick of the last warning about refused connections
 }
 
-// bind opens a listener's socket.
-func (p *Proxy) listen(c *config.Listener) (*listener, error) {
+// socket is one bound address. It outlives configurations that have a listener there.
+type socket struct {
+	p       *Proxy
+	address string
+	nl      net.Listener
+	current atomic.Pointer[listener] // of the connections that are accepted next
+	last    atomic.Pointer[snapshot] // the last one with a listener here; nil: the present one has
+	warned  atomic.Uint64            // tick of the last warning about refused connections
+}
+
+// buildListener reads a listener's certificates and makes it, without a socket.
+func (p *Proxy) buildListener(c *config.Listener) (*listener, error) {
 	l := &listener{
-		p: p, id: c.ID, scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
+		p: p, id: c.ID, address: c.Address.String(), scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
 		keepAlive: ticks(c.KeepAliveTimeout), headTimeout: ticks(c.RequestTimeout), bodyIdle: ticks(c.BodyIdleTimeout),
 	}
 	if c.TLS != nil {
@@ -42,47 +50,51 @@ func (p *Proxy) listen(c *config.Listener) (*listener, error) {
 		}
 		l.tls, l.scheme = t, []byte("https")
 	}
+	return l, nil
+}
+
+// bind opens a socket at a listener's address.
+func (p *Proxy) bind(l *listener) (*socket, error) {
 	open := p.options.Listen
 	if open == nil {
 		// Idle and transfer deadlines find dead peers, so TCP keep-alive would only cost system calls; tunnels
 		// have no such deadline and switch it on.
 		open = (&net.ListenConfig{KeepAlive: -1}).Listen
 	}
-	nl, err := open(context.Background(), "tcp", c.Address.String())
+	nl, err := open(context.Background(), "tcp", l.address)
 	if err != nil {
-		return nil, fmt.Errorf("listener %q: %w", c.ID, err)
+		return nil, fmt.Errorf("listener %q: %w", l.id, err)
 	}
-	l.nl = nl
-	return l, nil
+	return &socket{p: p, address: l.address, nl: nl}, nil
 }
 
 // accept runs until the socket is closed. A failed accept, of which running out of descriptors is the
 // usual one, ends nothing: it is tried again a little later.
-func (l *listener) accept() {
+func (s *socket) accept() {
 	pause := time.Duration(0)
 	for {
-		nc, err := l.nl.Accept()
+		nc, err := s.nl.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			l.p.log.Warn("accept failed", "listener", l.id, "error", err.Error(), "retry_in", pause.String())
+			s.p.log.Warn("accept failed", "listener", s.current.Load().id, "error", err.Error(), "retry_in", pause.String())
 			select {
 			case <-time.After(pause):
-			case <-l.p.stopped:
+			case <-s.p.stopped:
 				return
 			}
 			continue
 		}
 		pause = 0
-		l.start(nc)
+		s.current.Load().start(nc)
 	}
 }
 
 // start serves a connection in its own goroutine unless there are too many.
 func (l *listener) start(nc net.Conn) {
-	if l.p.open.Add(1) > l.p.maxConnections {
+	if l.p.open.Add(1) > l.p.maxConnections.Load() {
 		l.p.open.Add(-1)
 		l.p.metrics.Blocked(connectionLimit.String())
 		l.warnFull()
@@ -91,25 +103,29 @@ func (l *listener) start(nc net.Conn) {
 	}
 	l.p.metrics.Connections.Inc()
 	l.p.metrics.OpenConnections.Add(1)
-	l.conns.Add(1)
+	l.p.clients.Add(1)
 	go newConn(l.p, l, nc).serve()
 }
 
 // warnFull logs that connections are refused, once a second at most.
 func (l *listener) warnFull() {
-	now, last := l.p.sweeper.now()|1, tick(l.warned.Load())
-	if last != 0 && !after(now, last+ticks(time.Second)) || !l.warned.CompareAndSwap(uint64(last), uint64(now)) {
+	warned := &l.socket.warned
+	now, last := l.p.sweeper.now()|1, tick(warned.Load())
+	if last != 0 && !after(now, last+ticks(time.Second)) || !warned.CompareAndSwap(uint64(last), uint64(now)) {
 		return
 	}
-	l.p.log.Warn("connection refused", "listener", l.id, "reason", connectionLimit.String(), "limit", l.p.maxConnections)
+	l.p.log.Warn("connection refused", "listener", l.id, "reason", connectionLimit.String(), "limit", l.p.maxConnections.Load())
 }
 
 // closed takes an ended connection off the books.
-func (l *listener) closed() {
-	l.p.open.Add(-1)
-	l.p.metrics.OpenConnections.Add(-1)
-	l.conns.Done()
+func (p *Proxy) closed() {
+	p.open.Add(-1)
+	p.metrics.OpenConnections.Add(-1)
+	p.clients.Done()
 }
 
 // lastRequest reports whether a connection has served its share.
 func (l *listener) lastRequest(requests int) bool { return l.maxPer > 0 && requests >= l.maxPer }
+
+// leaving reports whether the socket's listener has left the configuration.
+func (s *socket) leaving() bool { return s.last.Load() != nil }

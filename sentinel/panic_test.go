@@ -212,7 +212,7 @@ func TestWokenUpstreamIsNotKept(t *testing.T) {
 	client, server := socketPair(t)
 	_ = client
 	p := sweepable()
-	x := &exchange{p: p, c: newConn(p, &listener{p: p}, server)}
+	x := &exchange{p: p, c: newConn(p, &listener{p: p, socket: &socket{}}, server)}
 	x.upload.begin()
 	x.c.peer = peerFunc(func() {
 		x.upload.end.Store(uint32(none) + 1)
@@ -227,7 +227,7 @@ func TestWokenUpstreamIsNotKept(t *testing.T) {
 func TestExchangeReset(t *testing.T) {
 	t.Parallel()
 	p, _, _ := faultyProxy(t, answeringOrigin(t), builtins["health"])
-	x := p.exchanges.take(&conn{p: p, l: p.listeners[0]})
+	x := p.exchanges.take(newConn(p, listenerOf(p, "main"), nil))
 	x.w = copy(x.in, "GET /a?b=c HTTP/1.1\r\nHost: a.test\r\nX-Request-Id: 1\r\n\r\n")
 	n, fault := x.req.Parse(x.in[:x.w], &x.snap.heads)
 	if fault != wire.None {

@@ -37,7 +37,6 @@ type sayer func(at config.Pos, format string, args ...any)
 
 // inactive are single settings that are read and checked, and do nothing yet.
 var inactive = map[string]bool{
-	"auto-reload":                true,
 	"max-connections-per-client": true, "max-connections-per-route": true,
 	"max-in-flight-requests": true, "max-queued-requests": true, "max-requests-per-second-global": true,
 	"max-requests-per-second-per-client": true, "max-requests-per-second-per-route": true,

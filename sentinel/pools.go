@@ -45,7 +45,6 @@ func (p *Proxy) buildPool(u *config.Upstream) (*upstream.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building: %w", err)
 	}
-	stats.SetStats(func() telemetry.UpstreamStats { return poolStats(pool) })
 	return pool, nil
 }
 
@@ -122,7 +121,6 @@ func (p *Proxy) bindBreaker(c *config.Route, stats *telemetry.UpstreamRoute) *ro
 		e := upstream.Event{Kind: upstream.BreakerChanged, From: change.From, To: change.To, Cause: change.Cause}
 		p.events.add(stateEvent{at: time.Now(), route: c.ID, upstream: c.Upstream, Event: e})
 	})
-	stats.SetBreaker(func() int { return int(b.State()) })
 	return &routeBreaker{b, &stats.Rejected}
 }
 

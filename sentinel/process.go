@@ -24,7 +24,7 @@ type ProcessSettings struct {
 	User, Group      string
 	WorkingDirectory string            // absolute, or empty: stay
 	UpgradeTimeout   time.Duration     // until a program that takes over must be ready
-	StopTimeout      time.Duration     // until a drain must be over, delay included
+	StopTimeout      time.Duration     // until a drain is over, delay included
 	Listeners        map[string]string // id: address
 	Addresses        []string          // that will be asked of Options.Listen, in that order
 }
@@ -60,6 +60,12 @@ func servesMetrics(c *config.Config) bool {
 // ProcessSettings returns what the configuration asks of the process that will serve it.
 func (in *Inspection) ProcessSettings() ProcessSettings {
 	return processSettings(in.cfg, slog.New(slog.DiscardHandler))
+}
+
+// ProcessSettings returns what the configuration that is served asks of the process. It may be called from any
+// goroutine.
+func (p *Proxy) ProcessSettings() ProcessSettings {
+	return processSettings(p.snapshot.Load().cfg, p.log)
 }
 
 // Pulse returns a number that grows ten times a second while the proxy's clock runs, for a watchdog.

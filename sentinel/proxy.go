@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -54,11 +53,12 @@ type Options struct {
 type Proxy struct {
 	options  Options
 	log      *slog.Logger
+	level    slog.LevelVar // of log, if that is ours
 	metrics  *telemetry.Metrics
 	unrouted *telemetry.RouteMetrics
-	logs     *logs
+	logs     atomic.Pointer[logs]
 	events   *events
-	ids      *telemetry.IDs
+	ids      atomic.Pointer[telemetry.IDs]
 	instance string
 	began    time.Time
 
@@ -66,13 +66,22 @@ type Proxy struct {
 	exchanges freeList
 	pipes     pipeList
 	sweeper   *sweeper
-	listeners []*listener
 	acceptors sync.WaitGroup
-	scrapes   *http.Server // the metrics endpoint; nil: none
+	clients   sync.WaitGroup // connections; none is added once acceptors are gone
+	scrapes   *http.Server   // the metrics endpoint; nil: none
 	scrapeAt  net.Listener
-	demo      *demo // nil: the configuration was given
+	admin     *admin    // nil: no admin-socket
+	demo      *demo     // nil: the configuration was given
+	first     *prepared // until Run takes it over
 
-	maxConnections int64
+	reloads    reloads
+	watching   watching
+	background sync.WaitGroup // what reloads and retirements run
+	lifecycle  sync.Mutex     // guards the next two, and every change of the snapshot once it is served
+	serving    bool           // Run has begun and not begun to drain
+	retiring   []*retirement  // that still drain, the oldest first
+
+	maxConnections atomic.Int64
 	open           atomic.Int64  // client connections
 	kept           atomic.Int64  // bytes of bodies kept for another attempt
 	held           atomic.Int64  // bytes of bodies held for agents
@@ -85,7 +94,7 @@ type Proxy struct {
 // New reads and checks the configuration, builds everything and binds every listener, so that what can
 // fail has failed before the first request. Errors are a *ConfigError or what the system said.
 func New(o Options) (*Proxy, error) {
-	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), finished: make(chan struct{}), sweeper: newSweeper()}
+	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), watching: watching{changed: make(chan struct{}, 1)}, finished: make(chan struct{}), sweeper: newSweeper()}
 	cfg, err := p.load()
 	if err == nil && o.Prepare != nil {
 		err = o.Prepare(processSettings(cfg, p.log))
@@ -102,31 +111,27 @@ func New(o Options) (*Proxy, error) {
 
 func (p *Proxy) build(cfg *config.Config) error {
 	p.exchanges.p = p
-	p.ids = telemetry.NewIDs(cfg.System.TraceIDFormat)
 	p.instance = string(telemetry.NewIDs("uuid").Append(nil, p.began))
 	p.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: Version, Reasons: reasonWords()})
 	p.unrouted = p.metrics.Route(telemetry.NoRoute)
-	p.maxConnections = int64(min(cfg.System.MaxConnections, cfg.Limits.MaxTotalConnections))
-	var err error
-	if p.logs, err = p.openLogs(&cfg.Observability.Logging); err != nil {
-		return err
-	}
 	p.events = newEvents(p.metrics.LogDropped("event"))
 	go p.events.run(p.logEvent)
-	snap, err := p.buildSnapshot(cfg, 1)
+	first, err := p.prepare(cfg, nil)
 	if err != nil {
 		return err
 	}
-	p.snapshot.Store(snap)
-	for i := range cfg.Listeners {
-		l, err := p.listen(&cfg.Listeners[i])
-		if err != nil {
-			return err
-		}
-		p.listeners = append(p.listeners, l)
-	}
+	p.logs.Store(first.logs)
+	p.apply(cfg)
+	p.snapshot.Store(first.snap)
+	p.attach(first.snap, nil)
+	p.first = first
 	p.sweeper.everyTick = func(now time.Time) { p.snapshot.Load().sweep(now) }
 	p.sweeper.everySecond = p.exchanges.trim
+	if cfg.System.AdminSocket != "" {
+		if p.admin, err = p.openAdmin(cfg.System.AdminSocket); err != nil {
+			return err
+		}
+	}
 	return p.bindMetrics(&cfg.Observability.Metrics)
 }
 
@@ -147,13 +152,16 @@ func (p *Proxy) load() (*config.Config, error) {
 		}
 		demoAddr = p.demo.addr
 	}
-	cfg, problems := p.options.read(config.Options{Resources: config.ResourceErrors, Settings: true}, demoAddr)
+	reading := p.watching.begin()
+	cfg, problems := p.options.read(config.Options{Settings: true, Visit: reading.visit}, demoAddr)
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
+	p.watching.end(reading, cfg, cfg.System.AutoReload)
 	p.log = p.options.Log
 	if p.log == nil {
-		p.log = newLogger(&cfg.Observability.Logging, p.options.Verbose)
+		p.level.Set(levelOf(&cfg.Observability.Logging, p.options.Verbose))
+		p.log = newLogger(&cfg.Observability.Logging, &p.level)
 	}
 	for _, warning := range append(texts(problems), pending(cfg)...) {
 		p.log.Warn("configuration", "problem", warning)
@@ -209,9 +217,9 @@ func (p *Proxy) metricsPage(path string) http.Handler {
 // Addr returns the bound address of a listener, nil when there is none of that id. "metrics" without a
 // listener of that name is the metrics endpoint.
 func (p *Proxy) Addr(id string) net.Addr {
-	for _, l := range p.listeners {
+	for _, l := range p.snapshot.Load().listeners {
 		if l.id == id {
-			return l.nl.Addr()
+			return l.socket.nl.Addr()
 		}
 	}
 	if id == "metrics" && p.scrapeAt != nil {
@@ -226,69 +234,81 @@ func (p *Proxy) Addr(id string) net.Addr {
 // process accepts already.
 func (p *Proxy) Run(ctx context.Context) {
 	defer p.release()
-	if n := p.snapshot.Load().cfg.System.WorkerThreads; n > 0 {
-		runtime.GOMAXPROCS(n)
-	}
 	go p.sweeper.run(p.finished)
-	for _, pool := range p.snapshot.Load().pools {
-		pool.Start()
+	p.lifecycle.Lock()
+	p.first.startShared()
+	for _, s := range p.first.sockets {
+		p.serve(s)
 	}
-	for _, a := range p.snapshot.Load().agents {
-		a.Start()
+	p.first, p.serving = nil, true
+	if p.options.Path != "" {
+		p.background.Go(p.watch)
 	}
-	for _, l := range p.listeners {
-		p.acceptors.Go(l.accept)
-		p.log.Info("listening", "listener", l.id, "address", l.nl.Addr().String(), "tls", l.tls != nil)
-	}
+	p.lifecycle.Unlock()
 	if p.scrapes != nil {
 		p.log.Info("listening", "metrics", p.scrapeAt.Addr().String())
 		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
+	}
+	if p.admin != nil {
+		go func() { _ = p.admin.server.Serve(p.admin) }() // ends with close
 	}
 	<-ctx.Done()
 	p.drain(errors.Is(context.Cause(ctx), ErrReplaced))
 }
 
+// serve accepts connections on a socket. The lifecycle lock is held.
+func (p *Proxy) serve(s *socket) {
+	l := s.current.Load()
+	p.acceptors.Go(s.accept)
+	p.log.Info("listening", "listener", l.id, "address", s.nl.Addr().String(), "tls", l.tls != nil)
+}
+
 // drain ends every connection, gently first.
 func (p *Proxy) drain(replaced bool) {
+	p.lifecycle.Lock()
+	p.serving = false
+	p.lifecycle.Unlock()
 	p.draining.Store(true)
 	if !replaced {
 		time.Sleep(p.snapshot.Load().cfg.System.ShutdownDelay) // whoever balances load sees that we are not ready
 	}
 	close(p.stopped)
-	for _, l := range p.listeners {
-		_ = l.nl.Close()
-	}
+	p.closeSockets()
 	p.acceptors.Wait() // no connection is added after this
 	timeout := time.NewTimer(p.snapshot.Load().cfg.System.ShutdownTimeout)
 	defer timeout.Stop()
 	all := make(chan struct{})
 	go func() {
 		defer close(all)
-		for _, l := range p.listeners {
-			l.conns.Wait()
-		}
+		p.clients.Wait()
 	}()
 	if replaced {
 		p.farewell(all)
 	}
 	p.leaving.Store(true)
-	p.sweeper.drain()
+	p.sweeper.drain(everyConn)
 	select {
 	case <-all:
 		p.log.Info("drained")
 		return
 	case <-timeout.C:
 	}
-	p.log.Warn("shutdown timeout: cutting connections", "open", p.sweeper.open())
+	p.log.Warn("shutdown timeout: cutting connections", "open", p.sweeper.count(everyConn))
 	again := time.NewTicker(tickLength)
 	defer again.Stop()
 	for {
-		p.sweeper.kill()
+		p.sweeper.kill(everyConn)
 		select {
 		case <-all:
 			return
 		case <-again.C:
 		}
+	}
+}
+
+func (p *Proxy) closeSockets() {
+	for _, l := range p.snapshot.Load().listeners {
+		_ = l.socket.nl.Close()
 	}
 }
 
@@ -301,7 +321,7 @@ func (p *Proxy) survive(what string) {
 
 // ReopenLogs starts fresh log files, after a rotation.
 func (p *Proxy) ReopenLogs() error {
-	if err := p.logs.reopen(); err != nil {
+	if err := p.logs.Load().reopen(); err != nil {
 		return fmt.Errorf("reopening logs: %w", err)
 	}
 	return nil
@@ -310,12 +330,16 @@ func (p *Proxy) ReopenLogs() error {
 // release frees what New and Run acquired; it may run after a New that failed half-way.
 func (p *Proxy) release() {
 	close(p.finished)
-	for _, l := range p.listeners {
-		_ = l.nl.Close()
+	p.background.Wait()
+	if p.snapshot.Load() != nil {
+		p.closeSockets()
 	}
 	if p.scrapes != nil {
 		_ = p.scrapes.Close()
 		_ = p.scrapeAt.Close()
+	}
+	if p.admin != nil {
+		p.admin.close()
 	}
 	if s := p.snapshot.Load(); s != nil {
 		for _, pool := range s.pools {
@@ -332,7 +356,7 @@ func (p *Proxy) release() {
 		p.demo.close()
 	}
 	p.pipes.close()
-	if p.logs != nil {
-		p.logs.close()
+	if l := p.logs.Load(); l != nil {
+		l.close()
 	}
 }

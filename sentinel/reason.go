@@ -51,6 +51,7 @@ const (
 	staticUnsupported
 	connectionLimit
 	shuttingDown
+	reloadDrained
 	agentBlocked
 	agentRedirected
 	agentChallenged
@@ -138,6 +139,7 @@ var reasonTable = [reasons]ReasonInfo{
 	staticUnsupported:      {"static_unsupported", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The route serves static files, which this build cannot do yet."},
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
+	reloadDrained:          {"reload_drained", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "A reload removed or changed what served the exchange, which had not ended when reload-drain-secs were over: it was cut."},
 	agentBlocked:           {"agent_blocked", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent refused the request: the audit entry has its rules. The status is the agent's."},
 	agentRedirected:        {"agent_redirected", FromAgent, 302, "AGENT_BLOCKED", RetryNo, "An agent sent the client elsewhere."},
 	agentChallenged:        {"agent_challenged", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent wants the client to prove something first."},

@@ -16,7 +16,7 @@ func (x *exchange) record() {
 		routeMetrics = x.route.metrics
 	}
 	routeMetrics.Observe(telemetry.MethodOf(x.req.Method), x.status, took, x.received, x.delivered)
-	if x.p.logs.access != nil {
+	if x.p.logs.Load().access != nil {
 		x.logAccess(now, took)
 	}
 	if x.reason != none {
@@ -30,7 +30,7 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 		UserAgent: x.req.Find(wire.UserAgent), Referer: x.req.Find(wire.Referer), Protocol: x.protocol(),
 		Status: x.status, BodyBytes: x.received, BodyBytesSent: x.delivered, Duration: took, UpstreamDuration: x.took,
 		ClientIP: x.clientAddr(), UpstreamAttempts: x.attempts, ConnectionReused: x.reused,
-		Reason: x.reason.String(), ConfigGeneration: x.snap.generation,
+		Reason: x.reason.String(), ConfigGeneration: x.generation,
 	}
 	if c := x.counsel; c != nil {
 		a.AgentDuration = c.took
@@ -47,7 +47,7 @@ func (x *exchange) logAccess(now time.Time, took time.Duration) {
 	if x.target != nil {
 		a.UpstreamAddr = x.target.Address
 	}
-	x.p.logs.access.Write(&a)
+	x.p.logs.Load().access.Write(&a)
 }
 
 func (x *exchange) protocol() string {
@@ -69,7 +69,7 @@ func (x *exchange) recordReason(took time.Duration) {
 	case FromAgent:
 		x.recordAgent(info, took)
 	case FromPolicy:
-		if x.reason != tunnelIdle && x.reason != shuttingDown { // nothing was refused
+		if x.reason != tunnelIdle && x.reason != shuttingDown && x.reason != reloadDrained { // nothing was refused
 			x.audit(info)
 		}
 	case FromClient:
@@ -96,7 +96,7 @@ func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
 	if x.target != nil {
 		e.Details = "target " + x.target.Address + ": " + x.cause
 	}
-	x.p.logs.errors.Write(&e)
+	x.p.logs.Load().errors.Write(&e)
 }
 
 // audit writes what was refused and why to the audit log.
@@ -109,5 +109,5 @@ func (x *exchange) audit(info *ReasonInfo) {
 	if x.route != nil {
 		e.Route = x.route.id
 	}
-	x.p.logs.audit.Write(&e)
+	x.p.logs.Load().audit.Write(&e)
 }

@@ -51,7 +51,7 @@ func (x *exchange) auditAgent(s *seat, action string, r Reason, cause string) {
 	}
 	e.Tags = append(e.Tags, "agent:"+s.b.id)
 	e.Metadata = x.agentMetadata(s, cause)
-	x.p.logs.audit.Write(&e)
+	x.p.logs.Load().audit.Write(&e)
 }
 
 // agentMetadata is what is known of a decision beside the fields that every entry has. The log cuts it.
@@ -100,7 +100,7 @@ func (x *exchange) noteIgnored(s *seat) {
 }
 
 func (x *exchange) noteAgent(s *seat, kind, message, details string) {
-	x.p.logs.errors.Write(&telemetry.ErrorEntry{
+	x.p.logs.Load().errors.Write(&telemetry.ErrorEntry{
 		Time: time.Now(), TraceID: x.trace, Level: telemetry.LevelWarn, Message: message, ErrorType: kind, Status: x.status,
 		ClientIP: x.clientAddr(), Duration: time.Since(x.started), Route: x.route.id, Details: "agent " + s.b.id + ": " + details,
 	})
@@ -119,7 +119,7 @@ func (p *Proxy) logNotice(at time.Time, id string, n *agents.Notice) {
 	case agents.BreakerChanged:
 		from, to := n.From.String(), n.To.String()
 		p.log.Warn("circuit breaker "+to, "agent", id, "from", from, "cause", n.Cause)
-		p.logs.audit.Write(&telemetry.AuditEntry{
+		p.logs.Load().audit.Write(&telemetry.AuditEntry{
 			Time: at, Event: telemetry.EventCircuitBreakerChange, Agent: id, Reason: n.Cause, Action: to,
 			Metadata: attributes("component", "agent:"+id, "from", from, "to", to),
 		})

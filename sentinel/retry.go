@@ -192,7 +192,7 @@ func (x *exchange) rewind() {
 	}
 	if x.kept > 0 {
 		x.r, x.received = x.head, 0
-		x.body.Reset(wire.ByLength, x.kept, &x.snap.heads)
+		x.body.Reset(wire.ByLength, x.kept, &x.heads)
 	}
 }
 

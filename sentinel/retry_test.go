@@ -231,12 +231,9 @@ func TestTimeouts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := &config.Config{Upstreams: []config.Upstream{
-				{ID: "other"},
-				{ID: "o", Timeouts: config.UpstreamTimeouts{Request: test.request, Read: 30 * time.Second, Write: 7 * time.Second}},
-			}}
+			upstream := config.UpstreamTimeouts{Request: test.request, Read: 30 * time.Second, Write: 7 * time.Second}
 			var r boundRoute
-			r.bindTimeouts(cfg, &config.Route{Upstream: "o", Policies: config.Policies{Timeout: test.route}})
+			r.bindTimeouts(&upstream, &config.Route{Upstream: "o", Policies: config.Policies{Timeout: test.route}})
 			if r.headLimit != test.limit || r.readLimit != 300 || r.writeLimit != 70 {
 				t.Errorf("head %d, read %d, write %d ticks", r.headLimit, r.readLimit, r.writeLimit)
 			}

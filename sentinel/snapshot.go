@@ -18,11 +18,15 @@ import (
 type snapshot struct {
 	cfg        *config.Config
 	generation uint64
-	heads      wire.Limits // of request heads
-	maxHead    int         // largest buffer a request head may need
-	views      map[string]*view
-	pools      []*upstream.Pool
+	heads      wire.Limits          // of request heads
+	maxHead    int                  // largest buffer a request head may need
+	listeners  map[string]*listener // by address
+	views      map[string]*view     // by the listener's id
+	routes     map[string]*boundRoute
+	upstreams  map[string]int   // places in the configuration, by id
+	pools      []*upstream.Pool // in the order of the configuration
 	agents     map[string]*agents.Agent
+	files      digests     // of the files that definitions name
 	server     *boundRoute // answers OPTIONS for the proxy itself
 }
 
@@ -73,36 +77,74 @@ type errorPage struct {
 	headers                   [][2]string
 }
 
-// buildSnapshot compiles a configuration. An error leaves nothing behind.
-func (p *Proxy) buildSnapshot(cfg *config.Config, generation uint64) (*snapshot, error) {
-	s := &snapshot{cfg: cfg, generation: generation, views: map[string]*view{}, heads: headLimits(&cfg.Limits)}
+// buildSnapshot compiles a configuration, with what it defines just as old does taken over from there. Nothing of
+// it runs yet, and no listener has a socket.
+func (p *Proxy) buildSnapshot(cfg *config.Config, old *snapshot) (*snapshot, error) {
+	s := &snapshot{
+		cfg: cfg, generation: 1, heads: headLimits(&cfg.Limits),
+		listeners: map[string]*listener{}, views: map[string]*view{}, routes: map[string]*boundRoute{},
+		upstreams: map[string]int{},
+	}
+	if old != nil {
+		s.generation = old.generation + 1
+	}
 	s.maxHead = s.heads.MaxHead()
-	pools := map[string]*upstream.Pool{}
-	for i := range cfg.Upstreams {
-		pool, err := p.buildPool(&cfg.Upstreams[i])
-		if err != nil {
+	kept := adopt(old, cfg)
+	s.files = kept.files
+	for _, build := range [...]func(*snapshot, *adoption) error{p.buildPools, p.buildAgents, p.buildRoutes, p.buildListeners} {
+		if err := build(s, kept); err != nil {
 			return nil, err
 		}
-		pools[pool.ID] = pool
-		s.pools = append(s.pools, pool)
-	}
-	var err error
-	if s.agents, err = p.buildAgents(cfg); err != nil {
-		return nil, err
-	}
-	routes := map[string]*boundRoute{}
-	for i := range cfg.Routes {
-		r, err := p.bind(cfg, &cfg.Routes[i], pools, s.agents)
-		if err != nil {
-			return nil, err
-		}
-		routes[r.id] = r
-	}
-	for i := range cfg.Listeners {
-		s.views[cfg.Listeners[i].ID] = buildView(&cfg.Listeners[i], routes, cfg)
 	}
 	s.server = &boundRoute{id: telemetry.NoRoute, metrics: p.unrouted, builtin: answerOptions, maxBody: cfg.Limits.MaxBodySize}
 	return s, nil
+}
+
+func (p *Proxy) buildPools(s *snapshot, kept *adoption) error {
+	for i := range s.cfg.Upstreams {
+		pool := kept.pool(&s.cfg.Upstreams[i])
+		if pool == nil {
+			var err error
+			if pool, err = p.buildPool(&s.cfg.Upstreams[i]); err != nil {
+				return err
+			}
+		}
+		s.upstreams[pool.ID] = i
+		s.pools = append(s.pools, pool)
+	}
+	return nil
+}
+
+// pool returns the pool of an upstream, nil if there is none of that id.
+func (s *snapshot) pool(id string) *upstream.Pool {
+	if i, ok := s.upstreams[id]; ok {
+		return s.pools[i]
+	}
+	return nil
+}
+
+func (p *Proxy) buildRoutes(s *snapshot, kept *adoption) error {
+	for i := range s.cfg.Routes {
+		r, err := p.bindRoute(s, &s.cfg.Routes[i], kept)
+		if err != nil {
+			return err
+		}
+		s.routes[r.id] = kept.route(s.cfg, r)
+	}
+	return nil
+}
+
+func (p *Proxy) buildListeners(s *snapshot, _ *adoption) error {
+	for i := range s.cfg.Listeners {
+		c := &s.cfg.Listeners[i]
+		l, err := p.buildListener(c)
+		if err != nil {
+			return err
+		}
+		s.listeners[l.address] = l
+		s.views[c.ID] = buildView(c, s.routes, s.cfg)
+	}
+	return nil
 }
 
 func headLimits(l *config.Limits) wire.Limits {
@@ -145,12 +187,13 @@ func conditions(list []config.Condition) (out []route.Condition) {
 	return out
 }
 
-// bind makes a route ready to serve.
-func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upstream.Pool, all map[string]*agents.Agent) (*boundRoute, error) {
+// bindRoute makes a route ready to serve.
+func (p *Proxy) bindRoute(s *snapshot, c *config.Route, kept *adoption) (*boundRoute, error) {
+	cfg := s.cfg
 	r := &boundRoute{
-		id: c.ID, cfg: c, upstream: c.Upstream, pool: pools[c.Upstream], metrics: p.metrics.Route(c.ID),
+		id: c.ID, cfg: c, upstream: c.Upstream, pool: s.pool(c.Upstream), metrics: p.metrics.Route(c.ID),
 		maxBody: c.Policies.MaxBodySize, websocket: c.WebSocket.Enabled, tunnelLimit: never,
-		agents: p.bindAgents(cfg, c, all),
+		agents: p.bindAgents(cfg, c, s.agents),
 	}
 	if r.maxBody == 0 {
 		r.maxBody = cfg.Limits.MaxBodySize
@@ -165,9 +208,11 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 	if r.pool != nil {
 		stats := p.metrics.Upstream(c.Upstream)
 		r.attempts, r.acquired = stats.Route(c.ID), &stats.PoolAcquired
-		r.bindTimeouts(cfg, c)
+		r.bindTimeouts(&cfg.Upstreams[s.upstreams[c.Upstream]].Timeouts, c)
 		r.retries = bindRetries(c.Retry, cfg.Limits.MaxBodyBuffer)
-		r.breaker = p.bindBreaker(c, r.attempts)
+		if r.breaker = kept.breaker(c); r.breaker == nil {
+			r.breaker = p.bindBreaker(c, r.attempts)
+		}
 	}
 	return r, r.bindErrorPages(c.ErrorPages)
 }
@@ -194,16 +239,15 @@ func (r *boundRoute) bindEdits(cfg *config.Config, c *config.Route) {
 }
 
 func filterOf(cfg *config.Config, id string) *config.Filter {
-	i := slices.IndexFunc(cfg.Filters, func(f config.Filter) bool { return f.ID == id })
-	if i < 0 {
-		return nil
+	for i := range cfg.Filters {
+		if cfg.Filters[i].ID == id {
+			return &cfg.Filters[i]
+		}
 	}
-	return &cfg.Filters[i]
+	return nil
 }
 
-func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
-	i := slices.IndexFunc(cfg.Upstreams, func(u config.Upstream) bool { return u.ID == c.Upstream })
-	t := cfg.Upstreams[i].Timeouts
+func (r *boundRoute) bindTimeouts(t *config.UpstreamTimeouts, c *config.Route) {
 	request := t.Request
 	if c.Policies.Timeout > 0 {
 		request = c.Policies.Timeout

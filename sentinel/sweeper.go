@@ -164,11 +164,14 @@ func (s *sweeper) markGone() {
 	}
 }
 
-// drain ends the wait of every parked connection.
-func (s *sweeper) drain() {
+// drain ends the wait of every parked connection that is one of those.
+func (s *sweeper) drain(those func(*conn) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
+		if !those(c) {
+			continue
+		}
 		word := c.watch.word.Load()
 		if p, _, _ := unpack(word); p == idle && c.watch.end(word, expired) {
 			c.wake(p)
@@ -176,12 +179,15 @@ func (s *sweeper) drain() {
 	}
 }
 
-// kill ends what every connection is waiting for, and its reads and writes. Whoever is busy at this
+// kill ends what every one of those connections is waiting for, and its reads and writes. Whoever is busy at this
 // moment may begin another wait: call it again.
-func (s *sweeper) kill() {
+func (s *sweeper) kill(those func(*conn) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
+		if !those(c) {
+			continue
+		}
 		for _, w := range [...]*watch{&c.watch, &c.upload} {
 			word := w.word.Load()
 			if p, _, _ := unpack(word); p != busy && p < expired && w.end(word, killed) {
@@ -192,9 +198,17 @@ func (s *sweeper) kill() {
 	}
 }
 
-// open counts the registered connections.
-func (s *sweeper) open() int {
+// count counts those connections.
+func (s *sweeper) count(those func(*conn) bool) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	for _, c := range s.conns {
+		if those(c) {
+			n++
+		}
+	}
+	return n
 }
+
+// everyConn is all of them.
+func everyConn(*conn) bool { return true }

@@ -141,7 +141,7 @@ func TestGone(t *testing.T) {
 		} {
 			client, server := socketPair(t)
 			proxy := sweepable()
-			c := newConn(proxy, &listener{p: proxy}, server)
+			c := newConn(proxy, &listener{p: proxy, socket: &socket{}}, server)
 			r := &recorder{}
 			c.nc, c.peer = r, r
 			proxy.sweeper.add(c)
@@ -184,7 +184,7 @@ func TestShortWaitsAreNotPolled(t *testing.T) {
 	t.Parallel()
 	client, server := socketPair(t)
 	proxy := sweepable()
-	c := newConn(proxy, &listener{p: proxy}, server)
+	c := newConn(proxy, &listener{p: proxy, socket: &socket{}}, server)
 	proxy.sweeper.add(c)
 	_ = client.Close()
 	arrived(t, c.fd)
@@ -211,13 +211,13 @@ func TestSweeperDrainAndKill(t *testing.T) {
 		proxy.sweeper.add(c)
 		c.enter(p, never)
 	}
-	proxy.sweeper.drain()
+	proxy.sweeper.drain(everyConn)
 	for p, r := range conns {
 		if woken := len(r.calls) > 0; woken != (p == idle) {
 			t.Errorf("drain: phase %d: %q", p, r.calls)
 		}
 	}
-	proxy.sweeper.kill()
+	proxy.sweeper.kill(everyConn)
 	for p, r := range conns {
 		if !slices.Contains(r.calls, "both") {
 			t.Errorf("kill: phase %d: %q", p, r.calls)
@@ -243,8 +243,8 @@ func TestSweeperList(t *testing.T) {
 			}
 		}
 	}
-	if s.open() != 0 {
-		t.Errorf("%d connections are left", s.open())
+	if s.count(everyConn) != 0 {
+		t.Errorf("%d connections are left", s.count(everyConn))
 	}
 }
 

@@ -113,6 +113,7 @@ func (c *command) root() *cobra.Command {
 		}},
 		c.validateCommand(), c.configCommand(), c.routeTestCommand(), c.agentCheckCommand(),
 	)
+	root.AddCommand(c.adminCommands()...)
 	return root
 }
 

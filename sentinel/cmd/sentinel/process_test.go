@@ -277,12 +277,24 @@ func TestLogRotation(t *testing.T) {
 	}
 }
 
-// TestHangup shows that SIGHUP says what it cannot do and changes nothing.
+// TestHangup shows that SIGHUP reloads, and that a broken file changes nothing.
 func TestHangup(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-c", write(t, goodConfig))
+	file := write(t, goodConfig)
+	p := start(t, "-c", file)
 	p.signal(t, syscall.SIGHUP)
-	p.await(t, "reloading", func(line string) bool { return strings.Contains(line, "reloading is not supported") })
+	p.await(t, "the reload", func(line string) bool {
+		return strings.Contains(line, "reload done") && strings.Contains(line, `"generation":2`)
+	})
+	if err := os.WriteFile(file, []byte("route {"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		p.signal(t, syscall.SIGHUP)
+	}
+	p.await(t, "the refusal", func(line string) bool {
+		return strings.Contains(line, "reload failed") && strings.Contains(line, `"generation":2`)
+	})
 	get(t, p.addr)
 	p.signal(t, syscall.SIGTERM)
 	if code := p.exit(t); code != 0 {

@@ -52,12 +52,12 @@ func (c *command) serve(cmd *cobra.Command, _ []string) error {
 		p.Run(ctx)
 		return err //nolint:wrapcheck // code tells its kinds apart
 	}
-	o := &operator{c: c, p: p, host: host, end: end}
+	o := &operator{c: c, p: p, host: host, ctx: ctx, end: end}
 	o.work.Go(func() { o.follow(signals, done) })
 	alive, over := context.WithCancel(context.Background()) // the watchdog is fed until the drain is over
 	defer over()
 	go host.Watch(alive, p.Pulse)
-	go host.HardStop(ctx, hardStop, done, o.giveUp)
+	go host.HardStop(ctx, func() time.Duration { return p.ProcessSettings().StopTimeout + hardStop }, done, o.giveUp)
 	p.Run(ctx)
 	close(done)
 	o.work.Wait() // the program that was to take over is not left behind
@@ -96,6 +96,7 @@ type operator struct {
 	c    *command
 	p    *sentinel.Proxy
 	host *process.Host
+	ctx  context.Context //nolint:containedctx // Run's: what is asked for by a signal has no other
 	end  context.CancelCauseFunc
 
 	work sync.WaitGroup
@@ -116,7 +117,7 @@ func (o *operator) follow(signals <-chan os.Signal, done <-chan struct{}) {
 func (o *operator) handle(s os.Signal) {
 	switch s {
 	case syscall.SIGHUP:
-		o.reload()
+		o.work.Go(o.reload)
 	case syscall.SIGUSR1:
 		if err := o.p.ReopenLogs(); err != nil {
 			_, _ = fmt.Fprintln(o.c.stderr, "sentinel:", err)
@@ -131,17 +132,20 @@ func (o *operator) handle(s os.Signal) {
 	}
 }
 
-// reload is for the configuration; the service manager is told when it begins and ends.
+// reload serves what the configuration says now; the service manager is told. Its outcome is in the log, and several at
+// once become one.
 func (o *operator) reload() {
 	o.host.Reloading()
-	const refused = "reloading is not supported in this build, the configuration stays as it is"
-	_, _ = fmt.Fprintln(o.c.stderr, "sentinel:", refused)
-	o.host.Reloaded(refused)
+	status := "serving"
+	if _, err := o.p.Reload(o.ctx, "SIGHUP"); err != nil {
+		status = "serving; the last reload failed: " + err.Error()
+	}
+	o.host.Reloaded(status)
 }
 
 // upgrade drains once another process serves. Its errors are in the log.
 func (o *operator) upgrade() {
-	if o.host.Upgrade() == nil {
+	if o.host.Upgrade(o.p.ProcessSettings().UpgradeTimeout) == nil {
 		o.end(sentinel.ErrReplaced)
 	}
 }

@@ -168,5 +168,19 @@ func (a *adaptive) Observe(i int, now time.Time, took time.Duration, failed bool
 	}
 }
 
+// Learn implements Observer.
+func (a *adaptive) Learn(i int, from Observer, j int) {
+	other, ok := from.(*adaptive)
+	if !ok {
+		return
+	}
+	known, r := &other.records[j], &a.records[i]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at.Store(known.at.Load())
+	r.latency.Store(known.latency.Load())
+	r.failures.Store(known.failures.Load())
+}
+
 func load(v *atomic.Uint64) float64     { return math.Float64frombits(v.Load()) }
 func store(v *atomic.Uint64, f float64) { v.Store(math.Float64bits(f)) }

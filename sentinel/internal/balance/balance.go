@@ -51,6 +51,8 @@ type Observer interface {
 	// Observe tells that node i answered at now, or failed to; took is the time to the head of the
 	// response, or to the failure.
 	Observe(i int, now time.Time, took time.Duration, failed bool)
+	// Learn takes over what another of the same algorithm knows of its node j as what is known of node i.
+	Learn(i int, from Observer, j int)
 }
 
 // algorithms lists the balancers in the order of spec 6.2.

@@ -263,6 +263,25 @@ func (b *Breaker) HalfOpen(cause string) {
 	}
 }
 
+// Resume takes over the state of another breaker, which goes on by itself: its failures in a row, and until when it
+// is open. Half-open, its probes are not this one's. Nobody is told. Both may be in use.
+func (b *Breaker) Resume(from *Breaker) {
+	from.mu.Lock()
+	w, since, lasts, successes := from.load(), from.since, from.lasts, from.successes
+	from.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since, b.lasts, b.successes, b.probes = since, lasts, successes, nil
+	next := b.load().next(w.state())
+	if w.state() == HalfOpen {
+		b.probes = make(map[Ticket]time.Time)
+	}
+	if w.state() == Closed {
+		next += word(min(w.failures(), b.threshold-1))
+	}
+	b.word.Store(uint64(next))
+}
+
 // Close closes an open or half-open breaker at once, on evidence that needs no probes. A closed one stays
 // as it is, with its count of failures.
 func (b *Breaker) Close(cause string) {

@@ -376,3 +376,59 @@ func succeed(b *Breaker) {
 	a, _ := b.Admit(epoch)
 	b.Success(a)
 }
+
+// TestResume takes over every state, and shows that tickets of the old breaker mean nothing to the new one.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := Settings{FailureThreshold: 3, SuccessThreshold: 2, HalfOpenMaxRequests: 1, Timeout: 10 * time.Second}
+	told := 0
+	resumed := func(from *Breaker) *Breaker {
+		b := New(s, func(Change) { told++ })
+		b.Resume(from)
+		return b
+	}
+	old := New(s, nil)
+	fail := func(b *Breaker) {
+		ticket, ok := b.Admit(now)
+		if !ok {
+			t.Fatal("not admitted")
+		}
+		b.Failure(ticket, now, "x")
+	}
+	fail(old)
+	fail(old)
+	closed := resumed(old)
+	if told != 0 || closed.State() != Closed {
+		t.Fatalf("%d changes, %s", told, closed.State())
+	}
+	if fail(closed); closed.State() != Open {
+		t.Error("the failures in a row were forgotten")
+	}
+	fail(old)
+	now = now.Add(4 * time.Second)
+	open := resumed(old)
+	if got := open.Left(now); got != 6*time.Second {
+		t.Errorf("%s left, want 6s", got)
+	}
+	now = now.Add(6 * time.Second)
+	probe, ok := old.Admit(now)
+	half := resumed(old)
+	if !ok || half.State() != HalfOpen {
+		t.Fatalf("half-open: %t %s", ok, half.State())
+	}
+	half.Failure(probe, now, "of another breaker")
+	if half.State() != HalfOpen {
+		t.Error("another breaker's probe was counted")
+	}
+	for range s.SuccessThreshold {
+		ticket, ok := half.Admit(now)
+		if !ok {
+			t.Fatal("a slot of the other breaker's probe is missing here")
+		}
+		half.Success(ticket)
+	}
+	if half.State() != Closed {
+		t.Errorf("%s after enough successes", half.State())
+	}
+}

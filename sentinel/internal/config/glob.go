@@ -15,14 +15,15 @@ var errTooManyEntries = errors.New("more than 100,000 directory entries to look 
 
 // globber expands one pattern.
 type globber struct {
+	visit   func(path string) // told of every file and directory that is looked at
 	found   []string
 	visited int
 }
 
 // glob returns the files a pattern matches, sorted. A relative pattern counts from dir. * ? and […]
 // match within a name, ** any number of directories; only a pattern that says so matches a name with a
-// leading dot (the link farm of a mounted volume has such names).
-func glob(dir, pattern string) ([]string, error) {
+// leading dot (the link farm of a mounted volume has such names). visit is told of what was looked at.
+func glob(dir, pattern string, visit func(path string)) ([]string, error) {
 	if filepath.IsAbs(pattern) {
 		dir = "/"
 	}
@@ -36,7 +37,7 @@ func glob(dir, pattern string) ([]string, error) {
 			parts = append(parts, part)
 		}
 	}
-	var g globber
+	g := globber{visit: visit}
 	err := g.walk(dir, parts)
 	slices.Sort(g.found)
 	return slices.Compact(g.found), err
@@ -52,7 +53,9 @@ func (g *globber) walk(dir string, parts []string) error {
 	case strings.ContainsAny(parts[0], `*?[\`):
 		return g.walkMatches(dir, parts)
 	}
-	return g.step(filepath.Join(dir, parts[0]), parts[1:])
+	path := filepath.Join(dir, parts[0])
+	g.visit(path) // also if it is not there: it may come
+	return g.step(path, parts[1:])
 }
 
 // step goes on with a path that matched so far: a file at the end of the pattern, a directory before.
@@ -104,6 +107,7 @@ func (g *globber) walkTree(dir string, parts []string) error {
 }
 
 func (g *globber) entries(dir string) ([]os.DirEntry, error) {
+	g.visit(dir)
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -35,12 +35,16 @@ type Options struct {
 	LookupEnv func(string) (string, bool) // os.LookupEnv, or a test's; nil: no variable is set
 	Resources Resources
 	Settings  bool // collect Config.Settings, some 100 bytes for each setting
+	// Visit is told of every file that is to be read, whether that succeeds or not, and of every directory that is
+	// looked into for files: what may change the result. nil: nobody.
+	Visit func(path string)
 }
 
 // Load reads the configuration at path: a file, or a directory, which means its sentinel.kdl or, when
 // it has none, all its .kdl files. With an error among the problems the Config is nil.
 func Load(path string, o Options) (*Config, Problems) {
 	l := newLoader(o)
+	l.r.options.Visit(path)
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -75,6 +79,9 @@ type loader struct {
 }
 
 func newLoader(o Options) *loader {
+	if o.Visit == nil {
+		o.Visit = func(string) {}
+	}
 	if o.LookupEnv == nil {
 		o.LookupEnv = func(string) (string, bool) { return "", false }
 	}
@@ -89,7 +96,7 @@ func (l *loader) directory(dir string) {
 		return
 	}
 	at := Pos{File: dir}
-	files, err := glob(dir, "**/*.kdl")
+	files, err := glob(dir, "**/*.kdl", l.r.options.Visit)
 	if err != nil {
 		l.r.report(Problem{Pos: at, Found: "cannot read the directory: " + reason(err)})
 		return
@@ -111,6 +118,7 @@ func isRegular(path string) bool {
 
 // file reads one file that is named at from.
 func (l *loader) file(path string, from Pos) {
+	l.r.options.Visit(path)
 	real, err := filepath.EvalSymlinks(path)
 	if err == nil {
 		real, err = filepath.Abs(real)
@@ -208,7 +216,7 @@ func (l *loader) include(n *node) {
 }
 
 func (l *loader) pattern(pattern string, pos Pos) {
-	files, err := glob(filepath.Dir(pos.File), pattern)
+	files, err := glob(filepath.Dir(pos.File), pattern, l.r.options.Visit)
 	switch {
 	case err != nil:
 		l.r.report(Problem{Pos: pos, Path: "include", Found: "cannot look for " + pattern + ": " + reason(err)})

@@ -17,7 +17,9 @@ func (r *reader) system(b *block) System {
 		ShutdownTimeout: b.seconds("graceful-shutdown-timeout-secs", 30, secondsOr0),
 		ShutdownDelay:   b.seconds("shutdown-delay-secs", 0, secondsOr0),
 		UpgradeTimeout:  b.seconds("upgrade-timeout-secs", 30, secondsMax),
+		ReloadDrain:     b.seconds("reload-drain-secs", 60, secondsOr0),
 		TraceIDFormat:   b.choice("trace-id-format", "tinyflake", oneOf("tinyflake", "uuid uuid4 uuidv4")),
+		AdminSocket:     b.text("admin-socket", ""),
 		AutoReload:      b.boolean("auto-reload", false),
 		Daemon:          b.boolean("daemon", false),
 		PIDFile:         b.text("pid-file", ""),
@@ -31,6 +33,7 @@ func (r *reader) system(b *block) System {
 		s.WorkingDir = ""
 	}
 	b.needs("pid-file", s.PIDFile, directory(filepath.Dir(s.PIDFile)))
+	b.needs("admin-socket", s.AdminSocket, socket(s.AdminSocket))
 	b.needs("user", s.User, account(s.User))
 	b.needs("group", s.Group, group(s.Group))
 	b.needs("working-directory", s.WorkingDir, directory(s.WorkingDir))

@@ -46,8 +46,10 @@ type System struct {
 	ShutdownTimeout time.Duration // drain budget on SIGTERM
 	ShutdownDelay   time.Duration // from not ready to the closing of listeners
 	UpgradeTimeout  time.Duration // until the program that takes over must be ready
+	ReloadDrain     time.Duration // for exchanges on what a reload dropped or changed
 	TraceIDFormat   string        // "tinyflake" or "uuid"
-	AutoReload      bool
+	AdminSocket     string        // path of the Unix socket for `reload` and `status`; empty: none
+	AutoReload      bool          // reload when a file of the configuration changes
 	Daemon          bool
 	PIDFile         string
 	User, Group     string

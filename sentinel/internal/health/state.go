@@ -17,6 +17,9 @@ type State struct {
 // NewState returns the state of a target without evidence, which counts as healthy.
 func NewState(t Thresholds) State { return State{thresholds: t} }
 
+// NewUnhealthy returns the state of a target that is known to be unhealthy.
+func NewUnhealthy(t Thresholds) State { return State{thresholds: t, unhealthy: true} }
+
 // Healthy reports what the evidence so far says.
 func (s *State) Healthy() bool { return !s.unhealthy }
 

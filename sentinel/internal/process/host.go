@@ -24,7 +24,7 @@ type Settings struct {
 	User, Group      string
 	WorkingDirectory string            // absolute, or empty: stay
 	UpgradeTimeout   time.Duration     // until a child must be ready
-	StopTimeout      time.Duration     // until a drain must be over
+	StopTimeout      time.Duration     // until a drain is over
 	Listeners        map[string]string // id: address
 	Addresses        []string          // that will be listened at, in that order
 }
@@ -216,15 +216,15 @@ func (h *Host) Close() {
 	}
 }
 
-// HardStop calls end when a drain, which begins with ctx's end, has taken longer than it may by margin. It returns
-// when done is closed.
-func (h *Host) HardStop(ctx context.Context, margin time.Duration, done <-chan struct{}, end func()) {
+// HardStop calls end when a drain, which begins with ctx's end, has taken longer than limit says then. It returns when
+// done is closed.
+func (h *Host) HardStop(ctx context.Context, limit func() time.Duration, done <-chan struct{}, end func()) {
 	select {
 	case <-done:
 		return
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(h.settings.StopTimeout + margin)
+	t := time.NewTimer(limit())
 	defer t.Stop()
 	select {
 	case <-done:

@@ -20,10 +20,10 @@ var (
 	errNotRunning = errors.New("no process that runs")
 )
 
-// Upgrade starts the program anew with our sockets and waits until it is ready. nil: it serves, and this process is
+// Upgrade starts the program anew with our sockets and waits until it is ready, for limit at most. nil: it serves, and this process is
 // to drain. Otherwise nothing has changed, and the error, which is logged, says why. A call during another one
 // changes nothing.
-func (h *Host) Upgrade() error {
+func (h *Host) Upgrade(limit time.Duration) error {
 	if err := h.enter(); err != nil {
 		h.log().Warn("no upgrade", "error", err.Error())
 		if errors.Is(err, ErrDraining) {
@@ -33,7 +33,7 @@ func (h *Host) Upgrade() error {
 	}
 	h.log().Info("upgrading", "program", h.program)
 	h.notify("STATUS=upgrading")
-	pid, err := h.launch(asReplacement).start(h.settings.UpgradeTimeout, h.halt)
+	pid, err := h.launch(asReplacement).start(limit, h.halt)
 	if err = h.leave(pid, err); err != nil {
 		h.log().Error("upgrade failed, this process goes on", "error", err.Error())
 		h.record("failed: " + err.Error())

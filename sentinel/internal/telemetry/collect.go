@@ -19,6 +19,10 @@ var (
 	connectionsDesc = describe("connections_total", "Client connections accepted.")
 	handshakeDesc   = describe("tls_handshake_duration_seconds", "Time of finished TLS handshakes.", "version")
 	reloadsDesc     = describe("config_reloads_total", "Attempts to reload the configuration.", "result")
+	reloadedDesc    = describe("config_last_reload_success_timestamp_seconds", "When a reload last succeeded, 0 when none has.")
+	reloadOKDesc    = describe("config_last_reload_successful", "0 when the last reload failed, else 1.")
+	generationDesc  = describe("config_generation", "Number of the configuration that is served, 1 at the start.")
+	liveDesc        = describe("config_generations_live", "Configurations in memory: the one that is served, and those that drain.")
 	logDropsDesc    = describe("log_dropped_total", "Log lines lost to a slow or failing sink.", "log")
 	blockedDesc     = describe("blocked_requests_total", "Requests that the proxy refused.", "reason")
 	rateLimitedDesc = describe("rate_limit_hits_total", "Requests that hit a rate limit.")
@@ -65,6 +69,7 @@ var (
 
 var descs = []*prometheus.Desc{
 	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
+	reloadedDesc, reloadOKDesc, generationDesc, liveDesc,
 	logDropsDesc, blockedDesc, rateLimitedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
 	breakerDesc, pendingDesc, unpendedDesc, exhaustedDesc, panicDesc, activeHereDesc, triedDesc, failedDesc,
@@ -159,6 +164,10 @@ func (s sink) proxy(m *Metrics) {
 	s.counter(rateLimitedDesc, m.RateLimited.n.Load())
 	s.counter(reloadsDesc, m.reloads[0].n.Load(), "failure")
 	s.counter(reloadsDesc, m.reloads[1].n.Load(), "success")
+	s.gauge(reloadedDesc, float64(m.reloaded.Load()))
+	s.gauge(reloadOKDesc, number(!m.failed.Load()))
+	s.gauge(generationDesc, float64(m.generation.Load()))
+	s.gauge(liveDesc, float64(m.live.Load()))
 	s.set(logDropsDesc, m.logDrops)
 	s.set(blockedDesc, m.blocked)
 	for i := range m.handshakes {

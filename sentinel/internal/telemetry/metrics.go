@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,10 @@ type Metrics struct {
 	blocked    map[string]*Counter // by reason; never changes
 	logDrops   map[string]*Counter // by log; never changes
 	reloads    [2]Counter          // failure, success
+	reloaded   atomic.Int64        // when the last one succeeded, Unix seconds; 0: none has
+	failed     atomic.Bool         // the last one failed
+	generation atomic.Uint64       // of the configuration that is served
+	live       atomic.Int64        // configurations in memory
 	handshakes [3]durations        // by tlsVersion
 
 	mu        sync.Mutex // guards the maps below
@@ -79,6 +84,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		upstreams: make(map[string]*UpstreamMetrics),
 		agents:    make(map[string]*AgentMetrics),
 	}
+	m.live.Store(1)
 	m.process.cpuPercent() // the first interval starts here
 	m.registry.MustRegister(collector{m})
 	return m
@@ -116,10 +122,33 @@ func (m *Metrics) LogDropped(log string) func(n int) {
 
 // Reload counts an attempt to reload the configuration.
 func (m *Metrics) Reload(ok bool) {
+	m.failed.Store(!ok)
 	if ok {
+		m.reloaded.Store(time.Now().Unix())
 		m.reloads[1].Inc()
 	} else {
 		m.reloads[0].Inc()
+	}
+}
+
+// Generation tells which configuration is served.
+func (m *Metrics) Generation(n uint64) { m.generation.Store(n) }
+
+// Generations tells how many configurations are in memory: the one that is served, and those that drain.
+func (m *Metrics) Generations(n int) { m.live.Store(int64(n)) }
+
+// Keep forgets the routes, upstreams and agents that are not among those. Their metrics may still be counted, and
+// are not shown any more.
+func (m *Metrics) Keep(route, upstream, agent func(id string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.routes, func(id string, _ *RouteMetrics) bool { return id != NoRoute && !route(id) })
+	maps.DeleteFunc(m.upstreams, func(id string, _ *UpstreamMetrics) bool { return !upstream(id) })
+	maps.DeleteFunc(m.agents, func(id string, _ *AgentMetrics) bool { return !agent(id) })
+	for _, u := range m.upstreams {
+		u.mu.Lock()
+		maps.DeleteFunc(u.routes, func(id string, _ *UpstreamRoute) bool { return !route(id) })
+		u.mu.Unlock()
 	}
 }
 

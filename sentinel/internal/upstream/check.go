@@ -13,6 +13,9 @@ func (t *Target) check(ctx context.Context, first time.Duration) {
 	probe := c.Probe
 	probe.Address, probe.TLS, probe.Dial = t.Address, t.tls, t.dialTCP
 	state := health.NewState(c.Thresholds)
+	if t.down.Load() { // inherited
+		state = health.NewUnhealthy(c.Thresholds)
+	}
 	schedule := health.Schedule{Interval: c.Interval, First: first}
 	schedule.Run(ctx, probe.Do, func(err error, _ time.Duration) { t.probed(&state, err) })
 }

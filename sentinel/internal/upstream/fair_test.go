@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/balance"
 )
 
 // TestFairLine has many clients that come back at once compete for a few places: all get about the same,
@@ -133,6 +135,8 @@ func TestFreshConnectionKeepsIdle(t *testing.T) {
 
 // learning is a balancer that remembers what it was told.
 type learning struct{ seen []time.Duration }
+
+func (l *learning) Learn(int, balance.Observer, int) {}
 
 func (l *learning) Observe(_ int, _ time.Time, took time.Duration, failed bool) {
 	if failed {

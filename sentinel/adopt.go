@@ -1,0 +1,148 @@
+package sentinel
+
+import (
+	"crypto/sha256"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/upstream"
+)
+
+// adoption finds what a new configuration defines just as the one that is being served: that goes on as it is, with
+// its connections, its health and its breakers. Where a definition stands in its file does not matter; what is in the
+// files that it names does.
+type adoption struct {
+	old    *snapshot // nil: nothing is being served yet
+	files  digests
+	shared bool // limits and the waf block, which every route depends on, are the same
+}
+
+// digests are the contents of files: a definition that names one has changed when the file has. A file that cannot
+// be read is as good as an empty one; whoever needs it says so.
+type digests map[string][sha256.Size]byte
+
+func (d digests) add(names ...string) {
+	for _, name := range names {
+		if _, known := d[name]; known || name == "" {
+			continue
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			content = nil
+		}
+		d[name] = sha256.Sum256(content)
+	}
+}
+
+// sum is what all of them come to.
+func (d digests) sum() [sha256.Size]byte {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(d)) {
+		content := d[name]
+		_, _ = h.Write([]byte(name))
+		_, _ = h.Write(content[:])
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// differ reports whether any of the files has another content than in before.
+func (d digests) differ(before digests, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return name != "" && d[name] != before[name] })
+}
+
+func adopt(old *snapshot, cfg *config.Config) *adoption {
+	a := &adoption{old: old, files: digests{}}
+	for i := range cfg.Upstreams {
+		a.files.add(upstreamFiles(cfg.Upstreams[i].TLS)...)
+	}
+	for i := range cfg.Agents {
+		a.files.add(agentFiles(cfg.Agents[i].TLS)...)
+	}
+	if old != nil {
+		a.shared = config.Same(&old.cfg.Limits, &cfg.Limits) && config.Same(old.cfg.WAF, cfg.WAF) &&
+			config.Same(old.cfg.RateLimits, cfg.RateLimits)
+	}
+	return a
+}
+
+func upstreamFiles(t *config.UpstreamTLS) []string {
+	if t == nil {
+		return nil
+	}
+	return []string{t.CACert, t.ClientCert, t.ClientKey}
+}
+
+func agentFiles(t *config.AgentTLS) []string {
+	if t == nil {
+		return nil
+	}
+	return []string{t.CACert, t.ClientCert, t.ClientKey}
+}
+
+// pool returns the pool that serves an upstream of this definition already, nil if there is none.
+func (a *adoption) pool(c *config.Upstream) *upstream.Pool {
+	if a.old == nil {
+		return nil
+	}
+	i, ok := a.old.upstreams[c.ID]
+	if !ok || !config.Same(&a.old.cfg.Upstreams[i], c) || a.files.differ(a.old.files, upstreamFiles(c.TLS)...) {
+		return nil
+	}
+	return a.old.pools[i]
+}
+
+// connectable reports whether the idle connections of an upstream's old pool are such as its new one would open.
+func connectable(old, s *snapshot, id string) bool {
+	was, now := &old.cfg.Upstreams[old.upstreams[id]], &s.cfg.Upstreams[s.upstreams[id]]
+	return config.Same(was.TLS, now.TLS) && config.Same(&was.Pool, &now.Pool) && config.Same(&was.Timeouts, &now.Timeouts) &&
+		!s.files.differ(old.files, upstreamFiles(now.TLS)...)
+}
+
+// agent returns the agent of this definition that is connected already, nil if there is none.
+func (a *adoption) agent(c *config.Agent) *agents.Agent {
+	if a.old == nil || !a.shared {
+		return nil
+	}
+	i := slices.IndexFunc(a.old.cfg.Agents, func(other config.Agent) bool { return other.ID == c.ID })
+	if i < 0 || !config.Same(&a.old.cfg.Agents[i], c) || a.files.differ(a.old.files, agentFiles(c.TLS)...) {
+		return nil
+	}
+	return a.old.agents[c.ID]
+}
+
+// route returns the old route in place of r if nothing that it was made of has changed.
+func (a *adoption) route(cfg *config.Config, r *boundRoute) *boundRoute {
+	if a.old == nil || !a.shared {
+		return r
+	}
+	old := a.old.routes[r.id]
+	if old == nil || old.pool != r.pool || !config.Same(old.cfg, r.cfg) || !config.Same(&old.errorPages, &r.errorPages) {
+		return r
+	}
+	// What a route says to its agents follows from definitions that are compared here and in agent.
+	sameAgent := func(x, y *boundAgent) bool { return x.agent != nil && x.agent == y.agent }
+	if !slices.EqualFunc(old.agents, r.agents, sameAgent) {
+		return r
+	}
+	for _, id := range r.cfg.Filters {
+		if !config.Same(filterOf(a.old.cfg, id), filterOf(cfg, id)) {
+			return r
+		}
+	}
+	return old
+}
+
+// breaker returns the breaker of a route's use of its upstream, if both are still there and its numbers are the same.
+func (a *adoption) breaker(c *config.Route) *routeBreaker {
+	if a.old == nil {
+		return nil
+	}
+	old := a.old.routes[c.ID]
+	if old == nil || old.breaker == nil || old.upstream != c.Upstream || !config.Same(old.cfg.CircuitBreaker, c.CircuitBreaker) {
+		return nil
+	}
+	return old.breaker
+}
