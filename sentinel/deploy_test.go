@@ -67,7 +67,11 @@ func TestSystemdUnits(t *testing.T) {
 	t.Parallel()
 	settings, process := deployed(t, "systemd/sentinel.kdl")
 	service, socket := unit(t, "sentinel.service"), unit(t, "sentinel.socket")
-	for key, command := range map[string]string{"ExecStart": "/usr/local/bin/sentinel -c /etc/sentinel/sentinel.kdl", "ExecStartPre": "/usr/local/bin/sentinel test -c /etc/sentinel/sentinel.kdl"} {
+	for key, command := range map[string]string{
+		"ExecStart":    "/usr/local/bin/sentinel -c /etc/sentinel/sentinel.kdl",
+		"ExecStartPre": "/usr/local/bin/sentinel test -c /etc/sentinel/sentinel.kdl",
+		"ExecReload":   "/usr/local/bin/sentinel reload --wait --socket " + settings["system.admin-socket"],
+	} {
 		if got := service[key]; len(got) != 1 || got[0] != command {
 			t.Errorf("%s is %q", key, got)
 		}
@@ -78,6 +82,7 @@ func TestSystemdUnits(t *testing.T) {
 		}
 	}
 	within("pid-file", process.PIDFile, "/run/"+service["RuntimeDirectory"][0])
+	within("admin-socket", settings["system.admin-socket"], "/run/"+service["RuntimeDirectory"][0])
 	for _, log := range []string{"access", "error", "audit"} {
 		within(log+"-log", settings["observability.logging."+log+"-log.file"], "/var/log/"+service["LogsDirectory"][0])
 	}

@@ -383,3 +383,49 @@ func TestUpgradeMetrics(t *testing.T) {
 	}
 	get(t, p.addr)
 }
+
+// TestUpgradeAfterReload shows that a listener that a reload has removed stays closed, and one that it has added is
+// handed over.
+func TestUpgradeAfterReload(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "")
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	extra := nl.Addr().String()
+	_ = nl.Close()
+	with := string(text) + `listener "extra" { address "` + extra + `" }`
+	s.configure(t, with)
+	p := s.start(t)
+	get(t, extra)
+	s.configure(t, string(text))
+	p.signal(t, syscall.SIGHUP)
+	closed(t, extra)
+	if out, err := s.command(t, "-u", "-c", s.config); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	closed(t, extra)
+	s.configure(t, with)
+	if err := syscall.Kill(s.pid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the listener is back", func() bool {
+		c, err := net.Dial("tcp", extra)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	second := s.pid()
+	if out, err := s.command(t, "-u", "-c", s.config); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	eventually(t, "the end of the second process", func() bool { return zombie(second) })
+	get(t, extra)
+	get(t, p.addr)
+}
