@@ -16,8 +16,8 @@ var processMutants = []mutant{
 	},
 	{
 		Name: "process/cut-while-open", File: "sentinel/conn.go", Tests: scenarios("TestReadyFirst"),
-		Old:  "if c.p.leaving.Load() {",
-		New:  "if c.p.draining.Load() {",
+		Old:  "if c.p.leaving.Load() || c.dropped() {",
+		New:  "if c.ending() {",
 		Rule: "who connects while listeners are still open is served",
 	},
 	{
