@@ -146,6 +146,10 @@ bench-cost: ## What health checks, breakers and least_connections cost (PAIRS, D
 bench-agents: ## What an agent on the route costs, in each dialect (ROUNDS, DURATION, ARGS='-procs 1')
 	scripts/bench-peers agents -rounds $(ROUNDS) -duration $(DURATION) $(ARGS)
 
+.PHONY: bench-reload
+bench-reload: ## Reload a hundred times under load (ARGS='-rate 5000 -duration 60s -routes 1000')
+	scripts/bench-peers reload $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf build

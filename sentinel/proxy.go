@@ -77,9 +77,10 @@ type Proxy struct {
 	reloads    reloads
 	watching   watching
 	background sync.WaitGroup // what reloads and retirements run
-	lifecycle  sync.Mutex     // guards the next two, and every change of the snapshot once it is served
+	lifecycle  sync.Mutex     // guards the next three, and every change of the snapshot once it is served
 	serving    bool           // Run has begun and not begun to drain
 	retiring   []*retirement  // that still drain, the oldest first
+	preparing  bool           // a snapshot is being built
 
 	maxConnections atomic.Int64
 	open           atomic.Int64  // client connections
