@@ -53,6 +53,7 @@ var arrows = map[string][]string{
 	},
 	"sentinel/internal/balance": {},
 	"sentinel/internal/breaker": {},
+	"sentinel/internal/coding":  {"sentinel/internal/wire"},
 	"sentinel/internal/config":  {"sentinel/internal/wire"},
 	"sentinel/internal/health":  {},
 	"sentinel/internal/limit":   {},
