@@ -34,6 +34,7 @@ type exchange struct {
 	reply  reply
 	fields []wire.Field // the edited fields of the head being built
 	path   []byte       // scratch for a rewritten path
+	varied []byte       // scratch for a Vary field
 
 	started  time.Time
 	trace    []byte // id, in traceBuf
@@ -61,6 +62,8 @@ type exchange struct {
 	cause     string   // detail of the last failure, for the error log only
 	counsel   *counsel // with the route's agents; nil: it has none
 	held      int64    // bytes of bodies that are in memory for the agents' sake
+	squeeze   squeezer // on routes with a compress filter
+	seen      *witness // on routes with a log filter; else nil
 	chosen    bool     // the client chose the trace id
 	closing   bool     // the connection ends with this exchange
 }
@@ -74,7 +77,7 @@ func (x *exchange) serve() (keep bool) {
 	if reason == none {
 		reason = x.match()
 	}
-	if reason == none {
+	if reason == none && !x.isPreflight() {
 		reason = x.consult()
 	}
 	if reason == none {
@@ -108,6 +111,7 @@ func (x *exchange) finish(keep *bool) {
 		*keep = false
 		x.c.lingers = true
 	}
+	x.leaveFilters()
 	x.record()
 	x.p.metrics.ActiveRequests.Add(-1)
 	if x.counsel != nil {
@@ -150,12 +154,15 @@ func (x *exchange) match() Reason {
 	if x.route == nil {
 		return noRoute
 	}
+	x.enterFilters()
 	return x.routeLimits()
 }
 
 // handle produces the answer.
 func (x *exchange) handle() Reason {
 	switch {
+	case x.isPreflight():
+		return x.answerPreflight()
 	case x.route.builtin != nil:
 		return x.builtin()
 	case x.route.pool != nil:

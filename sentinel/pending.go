@@ -26,7 +26,7 @@ func pending(c *config.Config) []string {
 		pendingUpstream(&c.Upstreams[i], say)
 	}
 	for i := range c.Filters {
-		if f := &c.Filters[i]; f.Headers == nil && f.Agent == nil {
+		if f := &c.Filters[i]; f.RateLimit != nil {
 			say(f.Pos, "filter %q: type %q is not in this build: it does nothing", f.ID, f.Type)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/coding"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
 )
@@ -61,6 +62,8 @@ type Proxy struct {
 	snapshot  atomic.Pointer[snapshot]
 	exchanges freeList
 	pipes     pipeList
+	encoders  *coding.Pool // of compress filters
+	notes     *notes       // of log filters
 	sweeper   *sweeper
 	listeners []*listener
 	acceptors sync.WaitGroup
@@ -94,6 +97,7 @@ func New(o Options) (*Proxy, error) {
 
 func (p *Proxy) build(cfg *config.Config) error {
 	p.exchanges.p = p
+	p.encoders = coding.NewPool(maxEncoders)
 	p.ids = telemetry.NewIDs(cfg.System.TraceIDFormat)
 	p.instance = string(telemetry.NewIDs("uuid").Append(nil, p.began))
 	p.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: Version, Reasons: reasonWords()})
@@ -105,6 +109,8 @@ func (p *Proxy) build(cfg *config.Config) error {
 	}
 	p.events = newEvents(p.metrics.LogDropped("event"))
 	go p.events.run(p.logEvent)
+	p.notes = newNotes(p.metrics.LogDropped("filter"))
+	go p.notes.run(p.logNote)
 	snap, err := p.buildSnapshot(cfg, 1)
 	if err != nil {
 		return err
@@ -118,7 +124,10 @@ func (p *Proxy) build(cfg *config.Config) error {
 		p.listeners = append(p.listeners, l)
 	}
 	p.sweeper.everyTick = func(now time.Time) { p.snapshot.Load().sweep(now) }
-	p.sweeper.everySecond = p.exchanges.trim
+	p.sweeper.everySecond = func() {
+		p.exchanges.trim()
+		p.encoders.Trim()
+	}
 	return p.bindMetrics(&cfg.Observability.Metrics)
 }
 
@@ -309,6 +318,9 @@ func (p *Proxy) release() {
 	}
 	if p.events != nil {
 		p.events.close()
+	}
+	if p.notes != nil {
+		p.notes.close()
 	}
 	if p.demo != nil {
 		p.demo.close()

@@ -39,8 +39,8 @@ var arrows = map[string][]string{
 	"sentinel/cmd/sentinel-agent/ratelimit": {"sentinel/agent", "sentinel/internal/breaker"},
 	"sentinel/cmd/sentinel-agent/waf":       {"sentinel/agent"},
 	"sentinel": {
-		"sentinel/agent", "sentinel/internal/agents", "sentinel/internal/breaker", "sentinel/internal/config",
-		"sentinel/internal/health", "sentinel/internal/route", "sentinel/internal/telemetry", "sentinel/internal/upstream",
+		"sentinel/agent", "sentinel/internal/agents", "sentinel/internal/breaker", "sentinel/internal/coding",
+		"sentinel/internal/config", "sentinel/internal/health", "sentinel/internal/route", "sentinel/internal/telemetry", "sentinel/internal/upstream",
 		"sentinel/internal/wire",
 	},
 	"sentinel/agent":               {"sentinel/internal/agentpb/v1", "sentinel/internal/agentpb/v2"},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
@@ -54,10 +55,16 @@ type boundRoute struct {
 	acquired      *telemetry.Counter // connections taken from the upstream's pool
 	requestEdits  edits
 	responseEdits edits
+	cors          *crossOrigin // nil: no such filter, here and below
+	lateEdits     edits        // of filters that see answers after cors
+	compress      *compression
+	witness       *logRules
 	maxBody       int64
 	headLimit     tick // for the response head
 	readLimit     tick
 	writeLimit    tick
+	bodyIdle      tick          // for the request's body; 0: the listener's
+	connectLimit  time.Duration // 0: the upstream's
 	tunnelLimit   tick
 	retries       *retryRules
 	breaker       *routeBreaker // nil: none
@@ -161,7 +168,8 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 	if c.Policies.Timeout > 0 {
 		r.tunnelLimit = ticks(c.Policies.Timeout)
 	}
-	r.bindEdits(cfg, c)
+	r.bindFilters(cfg, c)
+	r.bodyIdle = ticks(timeoutsOf(cfg, c).Request)
 	if r.pool != nil {
 		stats := p.metrics.Upstream(c.Upstream)
 		r.attempts, r.acquired = stats.Route(c.ID), &stats.PoolAcquired
@@ -172,35 +180,6 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 	return r, r.bindErrorPages(c.ErrorPages)
 }
 
-// bindEdits collects header edits in the order they apply: the route's policies, then its filters, which
-// see responses in reverse.
-func (r *boundRoute) bindEdits(cfg *config.Config, c *config.Route) {
-	request := []config.HeaderEdits{c.Policies.RequestHeaders}
-	response := []config.HeaderEdits{c.Policies.ResponseHeaders}
-	last := len(response)
-	for _, id := range c.Filters {
-		f := filterOf(cfg, id)
-		if f == nil || f.Headers == nil {
-			continue
-		}
-		if f.Headers.Phase != "response" {
-			request = append(request, f.Headers.Edits)
-		}
-		if f.Headers.Phase != "request" {
-			response = slices.Insert(response, last, f.Headers.Edits)
-		}
-	}
-	r.requestEdits, r.responseEdits = compileEdits(request...), compileEdits(response...)
-}
-
-func filterOf(cfg *config.Config, id string) *config.Filter {
-	i := slices.IndexFunc(cfg.Filters, func(f config.Filter) bool { return f.ID == id })
-	if i < 0 {
-		return nil
-	}
-	return &cfg.Filters[i]
-}
-
 func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
 	i := slices.IndexFunc(cfg.Upstreams, func(u config.Upstream) bool { return u.ID == c.Upstream })
 	t := cfg.Upstreams[i].Timeouts
@@ -208,7 +187,11 @@ func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
 	if c.Policies.Timeout > 0 {
 		request = c.Policies.Timeout
 	}
-	r.headLimit = ticks(request)
+	own := timeoutsOf(cfg, c)
+	if own.Upstream > 0 {
+		request = own.Upstream
+	}
+	r.headLimit, r.connectLimit = ticks(request), own.Connect
 	r.readLimit, r.writeLimit = ticks(t.Read), ticks(t.Write)
 }
 

@@ -22,6 +22,8 @@ var (
 	logDropsDesc    = describe("log_dropped_total", "Log lines lost to a slow or failing sink.", "log")
 	blockedDesc     = describe("blocked_requests_total", "Requests that the proxy refused.", "reason")
 	rateLimitedDesc = describe("rate_limit_hits_total", "Requests that hit a rate limit.")
+	compressedDesc  = describe("compressed_responses_total", "Answers whose body a compress filter encoded.", "coding")
+	bypassedDesc    = describe("compress_bypassed_total", "Answers that went out as they were for want of memory for an encoder.")
 
 	requestsDesc      = describe("requests_total", "Requests answered.", "route", "method", "status")
 	timesDesc         = describe("request_duration_seconds", "Time from the request to the end of its answer.", "route", "method")
@@ -65,7 +67,7 @@ var (
 
 var descs = []*prometheus.Desc{
 	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
-	logDropsDesc, blockedDesc, rateLimitedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
+	logDropsDesc, blockedDesc, rateLimitedDesc, compressedDesc, bypassedDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
 	breakerDesc, pendingDesc, unpendedDesc, exhaustedDesc, panicDesc, activeHereDesc, triedDesc, failedDesc,
 	ejectionsDesc, rampDesc, healthTurnsDesc, turnsDesc, rejectedDesc, agentTimesDesc, agentTimeoutsDesc,
@@ -161,6 +163,8 @@ func (s sink) proxy(m *Metrics) {
 	s.counter(reloadsDesc, m.reloads[1].n.Load(), "success")
 	s.set(logDropsDesc, m.logDrops)
 	s.set(blockedDesc, m.blocked)
+	s.set(compressedDesc, m.compressed)
+	s.counter(bypassedDesc, m.CompressBypassed.n.Load())
 	for i := range m.handshakes {
 		s.durations(handshakeDesc, &m.handshakes[i], tlsVersions[i])
 	}
