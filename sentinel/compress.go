@@ -70,6 +70,7 @@ func (s *squeezer) release() {
 
 // respond decides about the answer and sends its head.
 func (s *squeezer) respond(piece []byte) Reason {
+	s.release() // an answer that never began may have got one
 	h := &s.x.reply
 	if h.status == http.StatusNotModified {
 		s.unmodified()

@@ -133,11 +133,12 @@ func (x *exchange) vary(f []wire.Field, name string) []wire.Field {
 	if at < 0 {
 		at, f = len(f), append(f, wire.Field{Name: nameVary})
 	}
-	v := append(x.varied[:0], f[at].Value...) // which may be what stands there already
-	if len(v) > 0 {
-		v = append(v, ", "...)
+	from := len(x.varied)
+	x.varied = append(x.varied, f[at].Value...)
+	if len(x.varied) > from {
+		x.varied = append(x.varied, ", "...)
 	}
-	x.varied = append(v, name...)
-	f[at].Value = x.varied
+	x.varied = append(x.varied, name...)
+	f[at].Value = x.varied[from:]
 	return f
 }

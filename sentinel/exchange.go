@@ -34,7 +34,7 @@ type exchange struct {
 	reply  reply
 	fields []wire.Field // the edited fields of the head being built
 	path   []byte       // scratch for a rewritten path
-	varied []byte       // scratch for a Vary field
+	varied []byte       // what Vary fields were made to say
 
 	started  time.Time
 	trace    []byte // id, in traceBuf
@@ -200,7 +200,7 @@ func (x *exchange) reset() {
 		x.p.held.Add(-x.held)
 		x.held = 0
 	}
-	x.counsel = nil
+	x.counsel, x.varied = nil, x.varied[:0]
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }

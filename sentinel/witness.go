@@ -146,7 +146,7 @@ func (w *witness) noteRequest() {
 func (w *witness) noteResponse() {
 	x := w.x
 	attrs := append(w.about(), slog.Int("status", x.status), slog.Int64("body_bytes_sent", x.delivered),
-		slog.Duration("duration", time.Since(x.started)))
+		slog.Float64("duration_ms", float64(time.Since(x.started).Microseconds())/1000))
 	if x.reason != none {
 		attrs = append(attrs, slog.String("error", x.reason.String()))
 	}
