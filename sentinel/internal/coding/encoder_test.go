@@ -13,7 +13,7 @@ import (
 
 // decoder reads a body in the given coding, gzip with the standard library.
 func decoder(c Coding, r io.Reader) (io.Reader, error) {
-	switch c {
+	switch c { //nolint:exhaustive // the rest is no coding
 	case Gzip:
 		return gzip.NewReader(r)
 	case Brotli:
