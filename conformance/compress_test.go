@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -184,35 +186,61 @@ func TestCompressStream(t *testing.T) {
 	for _, coding := range []string{"gzip", "br", "zstd"} {
 		t.Run(coding, func(t *testing.T) {
 			t.Parallel()
-			st := newStage(t, "compress")
-			c := dial(t, st.addr, whole)
-			c.send([]byte("GET /x HTTP/1.1\r\nHost: a.example\r\nAccept-Encoding: " + coding + "\r\n\r\n"))
-			r := st.request(t, 0)
-			r.answer([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"))
-			resp, err := http.ReadResponse(bufio.NewReader(c.nc), nil)
-			if err != nil || resp.Header.Get("Content-Encoding") != coding {
-				t.Fatalf("%v, %v", resp, err)
-			}
-			defer func() { _ = resp.Body.Close() }()
-			var body io.Reader
-			for i, size := range []int{1, 10, 16 << 10, 2, 16<<10 - 8, 40_000, 5} { // around the size of a buffer, too
-				piece := bytes.Repeat([]byte{byte('a' + i)}, size)
-				r.answer(fmt.Appendf(nil, "%x\r\n%s\r\n", size, piece))
-				if body == nil {
-					if body, err = decoded(coding, resp.Body); err != nil {
-						t.Fatal(err)
-					}
-				}
-				got := make([]byte, size)
-				if _, err := io.ReadFull(body, got); err != nil || !bytes.Equal(got, piece) {
-					t.Fatalf("piece %d of %d bytes did not arrive: %v", i, size, err)
-				}
-			}
-			r.answer([]byte("0\r\n\r\n"))
-			if rest, err := io.ReadAll(body); err != nil || len(rest) > 0 {
-				t.Errorf("%q behind the last piece, %v", clip(rest), err)
-			}
+			streamPieces(t, newStage(t, "compress"), coding)
 		})
+		t.Run(coding+" over TLS", func(t *testing.T) {
+			t.Parallel()
+			streamPieces(t, newSecureStage(t), coding)
+		})
+	}
+}
+
+// newSecureStage is a stage whose upstream speaks TLS.
+func newSecureStage(t *testing.T) stage {
+	t.Helper()
+	plain, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair := newAuthority(t).issue(t, "origin.example")
+	o := serveOrigin(t, tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{pair}}))
+	return stage{startText(t, "secure.kdl", fmt.Sprintf(`
+listener "main" { address "127.0.0.1:0" }
+route "web" { matches { path-prefix "/" }; upstream "o"; filters "smaller" }
+filter "smaller" { type "compress"; algorithms "gzip" "br" "zstd"; content-types "text/plain" }
+upstream "o" { target %q; tls { insecure-skip-verify #true } }
+observability { logging { access-log { file "/dev/null" }; error-log { file "/dev/null" } } }
+`, o.addr())), o}
+}
+
+func streamPieces(t *testing.T, st stage, coding string) {
+	t.Helper()
+	c := dial(t, st.addr, whole)
+	c.send([]byte("GET /x HTTP/1.1\r\nHost: a.example\r\nAccept-Encoding: " + coding + "\r\n\r\n"))
+	r := st.request(t, 0)
+	r.answer([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	resp, err := http.ReadResponse(bufio.NewReader(c.nc), nil)
+	if err != nil || resp.Header.Get("Content-Encoding") != coding {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var body io.Reader
+	for i, size := range []int{1, 10, 16 << 10, 2, 16<<10 - 8, 40_000, 5} { // around the size of a buffer, too
+		piece := bytes.Repeat([]byte{byte('a' + i)}, size)
+		r.answer(fmt.Appendf(nil, "%x\r\n%s\r\n", size, piece))
+		if body == nil {
+			if body, err = decoded(coding, resp.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := make([]byte, size)
+		if _, err := io.ReadFull(body, got); err != nil || !bytes.Equal(got, piece) {
+			t.Fatalf("piece %d of %d bytes did not arrive: %v", i, size, err)
+		}
+	}
+	r.answer([]byte("0\r\n\r\n"))
+	if rest, err := io.ReadAll(body); err != nil || len(rest) > 0 {
+		t.Errorf("%q behind the last piece, %v", clip(rest), err)
 	}
 }
 
