@@ -167,15 +167,16 @@ func (e *entries) want(t *testing.T, members string) {
 
 func TestLogFilter(t *testing.T) {
 	t.Parallel()
-	client, log := logged(t, `fields "X-Odd" "Cookie" "set-cookie" "AUTHORIZATION" "Content-Type"`, slog.LevelInfo, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Set-Cookie", "session=secret")
+	client, log := logged(t, `fields "X-Odd" "X-Empty" "Cookie" "set-cookie" "AUTHORIZATION" "Content-Type"`, slog.LevelInfo, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Add("Set-Cookie", "session=secret")
+		w.Header().Add("Set-Cookie", "other=secret")
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "hello")
 	})
-	client.send(t, "GET /a%20b?token=secret HTTP/1.1\r\nHost: a.test\r\nX-Odd: \x9b1mred \\\r\nCookie: session=secret\r\nAuthorization: Basic secret\r\n\r\n")
+	client.send(t, "GET /a%20b?token=secret HTTP/1.1\r\nHost: a.test\r\nX-Odd: \x9b1mred \\\r\nX-Empty:\r\nX-Odd: two\r\nCookie: session=secret\r\nAuthorization: Basic secret\r\n\r\n")
 	client.expect(t, http.StatusTeapot)
 	log.want(t, `{"msg":"request","level":"INFO","filter":"notes","route":"all","method":"GET","path":"/a%20b","host":"a.test","client":"127.0.0.1",
-		"header.x-odd":"\\x9b1mred \\\\","header.cookie":"[redacted]","header.authorization":"[redacted]","header.set-cookie":null,"body":null}`)
+		"header.x-odd":"\\x9b1mred \\\\, two","header.x-empty":"","header.cookie":"[redacted]","header.authorization":"[redacted]","header.set-cookie":null,"body":null}`)
 	log.want(t, `{"msg":"response","status":418,"body_bytes_sent":5,"error":null,
 		"header.set-cookie":"[redacted]","header.content-type":"text/plain; charset=utf-8","body":null}`)
 }

@@ -159,18 +159,27 @@ func (w *witness) about() []slog.Attr {
 	return []slog.Attr{slog.String("filter", w.rules.id), slog.String("route", w.x.route.id), slog.String("trace_id", string(w.x.trace))}
 }
 
-// chosen returns the values of the fields that the filter names.
+// chosen returns the values of the fields that the filter names, those of one name as one list.
 func (w *witness) chosen(fields []wire.Field) (list []slog.Attr) {
 	for _, name := range w.rules.fields {
+		var values []byte
+		found := false
 		for i := range fields {
 			if !wire.EqualName(fields[i].Name, name) {
 				continue
 			}
-			value := redacted
-			if !secrets[name] {
-				value = printable(fields[i].Value)
+			if found {
+				values = append(values, ", "...)
 			}
-			list = append(list, slog.String("header."+name, value))
+			found = true
+			values = append(values, fields[i].Value[:min(len(fields[i].Value), maxNoted)]...)
+		}
+		switch {
+		case !found:
+		case secrets[name]:
+			list = append(list, slog.String("header."+name, redacted))
+		default:
+			list = append(list, slog.String("header."+name, printable(values)))
 		}
 	}
 	return list
