@@ -44,14 +44,18 @@ func filterOf(cfg *config.Config, id string) *config.Filter {
 	return &cfg.Filters[i]
 }
 
-// timeoutsOf returns what a route's timeout filter says; zero without one.
-func timeoutsOf(cfg *config.Config, c *config.Route) (t config.TimeoutFilter) {
+// overrideTimeouts lets the route's timeout filter replace what its policies, its upstream and its listener say.
+func (r *boundRoute) overrideTimeouts(cfg *config.Config, c *config.Route) {
 	for _, id := range c.Filters {
-		if f := filterOf(cfg, id); f != nil && f.Timeout != nil {
-			t = *f.Timeout
+		f := filterOf(cfg, id)
+		if f == nil || f.Timeout == nil {
+			continue
+		}
+		r.bodyIdle, r.connectLimit = ticks(f.Timeout.Request), f.Timeout.Connect
+		if f.Timeout.Upstream > 0 {
+			r.headLimit = ticks(f.Timeout.Upstream)
 		}
 	}
-	return t
 }
 
 // editAnswer makes the route's own changes to an answer's head.

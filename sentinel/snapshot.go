@@ -169,7 +169,6 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 		r.tunnelLimit = ticks(c.Policies.Timeout)
 	}
 	r.bindFilters(cfg, c)
-	r.bodyIdle = ticks(timeoutsOf(cfg, c).Request)
 	if r.pool != nil {
 		stats := p.metrics.Upstream(c.Upstream)
 		r.attempts, r.acquired = stats.Route(c.ID), &stats.PoolAcquired
@@ -177,6 +176,7 @@ func (p *Proxy) bind(cfg *config.Config, c *config.Route, pools map[string]*upst
 		r.retries = bindRetries(c.Retry, cfg.Limits.MaxBodyBuffer)
 		r.breaker = p.bindBreaker(c, r.attempts)
 	}
+	r.overrideTimeouts(cfg, c)
 	return r, r.bindErrorPages(c.ErrorPages)
 }
 
@@ -187,11 +187,7 @@ func (r *boundRoute) bindTimeouts(cfg *config.Config, c *config.Route) {
 	if c.Policies.Timeout > 0 {
 		request = c.Policies.Timeout
 	}
-	own := timeoutsOf(cfg, c)
-	if own.Upstream > 0 {
-		request = own.Upstream
-	}
-	r.headLimit, r.connectLimit = ticks(request), own.Connect
+	r.headLimit = ticks(request)
 	r.readLimit, r.writeLimit = ticks(t.Read), ticks(t.Write)
 }
 
