@@ -27,6 +27,7 @@ var provenElsewhere = map[string]string{
 	"upstream_tls":             "TestUpstreamTLS",
 	"tunnel_idle":              "TestTunnelIdle",
 	"connection_limit":         "TestConnectionLimit",
+	"proxy_protocol":           "TestProxyProtocolRefused",
 	"shutting_down":            "TestDrainCuts",
 	"agent_blocked":            "TestChecklist15Rulings",
 	"agent_redirected":         "TestChecklist15Rulings",

@@ -39,6 +39,7 @@ type conn struct {
 	raw      syscall.RawConn // nil: read through nc
 	client   netip.AddrPort
 	clientIP []byte    // client's address in text
+	trusted  bool      // client is a trusted proxy: what its requests say of their client is believed
 	x        *exchange // nil between requests
 	turn     turn
 	requests int
@@ -61,13 +62,12 @@ const (
 func newConn(p *Proxy, l *listener, nc net.Conn) *conn {
 	c := &conn{p: p, l: l, nc: nc, fd: -1}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		c.client = tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
+		c.know(tcp.RemoteAddr().(*net.TCPAddr).AddrPort())
 		if raw, err := tcp.SyscallConn(); err == nil {
 			c.raw = raw
 			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
 		}
 	}
-	c.clientIP = c.client.Addr().Unmap().AppendTo(nil)
 	if l.tls != nil {
 		c.nc, c.raw = tls.Server(nc, l.tls), nil
 	}
@@ -80,6 +80,7 @@ func (c *conn) serve() {
 	defer c.close()
 	defer c.p.survive("connection")
 	switch {
+	case !c.introduce(): // behind it, client is whom the connection is for
 	case !c.handshake():
 	case c.raw == nil:
 		c.servePlain()

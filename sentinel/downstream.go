@@ -1,7 +1,6 @@
 package sentinel
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -240,10 +239,7 @@ func (c *conn) cut() {
 
 // reset ends the TCP connection beneath, without a TLS goodbye or a FIN.
 func (c *conn) reset() {
-	nc := c.nc
-	if secured, ok := nc.(*tls.Conn); ok {
-		nc = secured.NetConn()
-	}
+	nc := c.beneath()
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}

@@ -3,6 +3,7 @@ package sentinel
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -36,6 +37,9 @@ type exchange struct {
 	path   []byte       // scratch for a rewritten path
 
 	started  time.Time
+	hops     [maxHops]netip.Addr // what X-Forwarded-For names, from the nearest on; the last is the client
+	hopCount int
+	chain    []byte // scratch for X-Forwarded-For
 	trace    []byte // id, in traceBuf
 	traceBuf [128]byte
 	route    *boundRoute
@@ -68,6 +72,7 @@ type exchange struct {
 // serve runs one parsed request to its end and reports whether the connection lives on. This is the
 // whole life of a request: each step returns none or why it stops; one place answers, one records.
 func (x *exchange) serve() (keep bool) {
+	x.findClient()
 	x.begin()
 	defer x.finish(&keep)
 	reason := x.admit()
@@ -193,7 +198,7 @@ func (x *exchange) reset() {
 		x.p.held.Add(-x.held)
 		x.held = 0
 	}
-	x.counsel = nil
+	x.counsel, x.hopCount = nil, 0
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}
 }

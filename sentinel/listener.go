@@ -22,6 +22,8 @@ type listener struct {
 	scheme    []byte
 	maxPer    int // requests per connection; 0: no bound
 	minRate   int64
+	trust     trust
+	announced bool // connections begin with a PROXY protocol header
 	keepAlive tick
 	headTimeout,
 	bodyIdle tick
@@ -33,6 +35,7 @@ type listener struct {
 func (p *Proxy) listen(c *config.Listener) (*listener, error) {
 	l := &listener{
 		p: p, id: c.ID, scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
+		trust: compileTrust(c.TrustedProxies), announced: c.ProxyProtocol == "require",
 		keepAlive: ticks(c.KeepAliveTimeout), headTimeout: ticks(c.RequestTimeout), bodyIdle: ticks(c.BodyIdleTimeout),
 	}
 	if c.TLS != nil {
@@ -85,7 +88,7 @@ func (l *listener) start(nc net.Conn) {
 	if l.p.open.Add(1) > l.p.maxConnections {
 		l.p.open.Add(-1)
 		l.p.metrics.Blocked(connectionLimit.String())
-		l.warnFull()
+		l.warnRefused("reason", connectionLimit.String(), "limit", l.p.maxConnections)
 		_ = nc.Close()
 		return
 	}
@@ -95,13 +98,13 @@ func (l *listener) start(nc net.Conn) {
 	go newConn(l.p, l, nc).serve()
 }
 
-// warnFull logs that connections are refused, once a second at most.
-func (l *listener) warnFull() {
+// warnRefused logs that connections are refused, and why this one was, once a second at most.
+func (l *listener) warnRefused(why ...any) {
 	now, last := l.p.sweeper.now()|1, tick(l.warned.Load())
 	if last != 0 && !after(now, last+ticks(time.Second)) || !l.warned.CompareAndSwap(uint64(last), uint64(now)) {
 		return
 	}
-	l.p.log.Warn("connection refused", "listener", l.id, "reason", connectionLimit.String(), "limit", l.p.maxConnections)
+	l.p.log.Warn("connection refused", append([]any{"listener", l.id}, why...)...)
 }
 
 // closed takes an ended connection off the books.

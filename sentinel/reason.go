@@ -50,6 +50,7 @@ const (
 	methodNotAllowed
 	staticUnsupported
 	connectionLimit
+	proxyProtocol
 	shuttingDown
 	agentBlocked
 	agentRedirected
@@ -137,6 +138,7 @@ var reasonTable = [reasons]ReasonInfo{
 	methodNotAllowed:       {"method_not_allowed", FromPolicy, 405, "METHOD_NOT_ALLOWED", RetryNo, "A builtin handler answers GET and HEAD only."},
 	staticUnsupported:      {"static_unsupported", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The route serves static files, which this build cannot do yet."},
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
+	proxyProtocol:          {"proxy_protocol", FromClient, 0, "", RetryNo, "A connection to a listener with proxy-protocol began without a well-formed header, or its peer is not in trusted-proxies: it is closed before it is served."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
 	agentBlocked:           {"agent_blocked", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent refused the request: the audit entry has its rules. The status is the agent's."},
 	agentRedirected:        {"agent_redirected", FromAgent, 302, "AGENT_BLOCKED", RetryNo, "An agent sent the client elsewhere."},
