@@ -44,7 +44,7 @@ type conn struct {
 	turn     turn
 	requests int
 	inHead   bool    // a head has begun and its deadline runs
-	aborted  bool    // end with a reset: only that shows the client that its answer is not whole
+	aborted  bool    // end with a reset: it shows the client that its answer is not whole, and keeps nothing for it
 	lingers  bool    // the client may still be sending: read on for a while before closing
 	drained  bool    // the last read got all there was: the next one would fail
 	first    [1]byte // where a parked connection without RawConn reads into
@@ -231,9 +231,13 @@ func (c *conn) enter(p phase, limit tick) (mark phase) {
 	return mark
 }
 
-// leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline.
+// leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline. A client
+// that stopped reading gets a reset: a FIN would wait behind what it does not take, and the system would
+// hold all of that for minutes.
 func (c *conn) leave(onExpiry Reason) Reason {
-	return verdict(c.enter(busy, never), onExpiry)
+	r := verdict(c.enter(busy, never), onExpiry)
+	c.aborted = c.aborted || r == clientStalled
+	return r
 }
 
 // leaveUpload is leave for the upload goroutine's wait.

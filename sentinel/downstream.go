@@ -234,7 +234,7 @@ func (c *conn) write(b []byte) Reason {
 // a body that ends with the connection needs a reset for that.
 func (c *conn) cut() {
 	c.x.closing = true
-	c.aborted = c.x.status != 0 && c.x.reply.framing == wire.UntilClose
+	c.aborted = c.aborted || c.x.status != 0 && c.x.reply.framing == wire.UntilClose
 }
 
 // reset ends the TCP connection beneath, without a TLS goodbye or a FIN.

@@ -1,0 +1,220 @@
+package conformance
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/fixtures/fault"
+)
+
+// hostileSite is a proxy with every wait short, but long enough for an honest client on a busy machine.
+// Connections to the target are many: what a slow upload holds of them is not what these scenarios are about.
+const hostileSite = `
+system { graceful-shutdown-timeout-secs 5; max-connections 20000 }
+listener "main" {
+    address "127.0.0.1:0"
+    request-timeout-secs 2
+    body-idle-timeout-secs 2
+}
+listener "secure" {
+    address "127.0.0.1:0"
+    protocol "https"
+    tls { cert-file "CERT"; key-file "KEY" }
+    request-timeout-secs 2
+}
+listener "balanced" {
+    address "127.0.0.1:0"
+    proxy-protocol "require"
+    request-timeout-secs 2
+}
+route "all" { matches { path-prefix "/" }; upstream "o" }
+upstream "o" {
+    target "ORIGIN"
+    connection-pool { max-connections 20000; idle-timeout-secs 1 }
+    circuit-breaker { failure-threshold 1000000 }
+}
+limits { max-total-connections 20000 }
+observability { logging { access-log { file "ACCESS" } } }
+`
+
+// attack is something that hostile clients do.
+type attack struct {
+	name   string
+	play   func(t *testing.T, f *battle)
+	reason string // of the access log's lines about it; empty: it leaves none
+	n      int    // how many of those; 0: one for each of the crowd
+}
+
+// attacks lists them, the long ones first.
+func attacks() []attack {
+	return []attack{
+		{name: "slow bodies", play: slowBodies, reason: "body_timeout"},
+		{name: "slow readers", play: slowReaders, reason: "client_stalled", n: readers},
+		{name: "pipelining without reading", play: pipelineFlood, reason: "client_stalled", n: floods},
+		{name: "slow heads", play: slowHeads, reason: "head_timeout"},
+		{name: "idle flood", play: idleFlood},
+		{name: "half handshakes", play: halfHandshakes},
+		{name: "slow announcements", play: slowAnnouncements},
+		{name: "churn", play: churn},
+		{name: "chunk extensions", play: func(t *testing.T, f *battle) { bomb(t, f, chunkExtensions, 400) }, reason: "bad_chunk"},
+		{name: "trailers", play: func(t *testing.T, f *battle) { bomb(t, f, trailers, 431) }, reason: "header_too_large"},
+		{name: "one huge header", play: func(t *testing.T, f *battle) { bomb(t, f, hugeHeader, 431) }, reason: "header_too_large"},
+		{name: "101 headers", play: func(t *testing.T, f *battle) { bomb(t, f, manyHeaders, 431) }, reason: "header_too_large"},
+	}
+}
+
+const (
+	horde     = 100 // connections of an attack, at scale 1
+	perSource = 50  // of them from one address
+	goodRate  = 50  // requests per second of good clients
+	readers   = 4   // slow readers: each makes the target send a large answer
+	floods    = 2   // pipelines
+)
+
+// battle is where an attack takes place: a proxy, its target and the good clients.
+type battle struct {
+	p    *outpost
+	o    *fault.Origin
+	size int // connections of the attack
+}
+
+// TestHostile lets clients attack a proxy in a process of its own. Every request of good clients succeeds
+// meanwhile, every attacker is dealt with and the log says how, and afterwards the proxy holds what it held
+// before. -scale 50 attacks with 5,000 connections, one attack at a time, so that the figures mean something:
+//
+//	go test ./conformance -run 'TestHostile/slow_heads' -v -args -scale 50
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	a.issue(t, "a.example")
+	text := strings.NewReplacer("CERT", a.path("a.example.pem"), "KEY", a.path("a.example.key")).Replace(hostileSite)
+	var playing sync.WaitGroup
+	places := make(chan struct{}, max(atOnce / *scale, 1))
+	for _, one := range attacks() {
+		places <- struct{}{}
+		playing.Go(func() {
+			defer func() { <-places }()
+			t.Run(one.name, func(t *testing.T) { one.run(t, text) })
+		})
+	}
+	playing.Wait()
+}
+
+func (a *attack) run(t *testing.T, text string) {
+	o, err := fault.NewOrigin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close() })
+	o.Set(fault.Script{Path: "/large", Size: 64 << 20})
+	f := &battle{garrison(t, strings.ReplaceAll(text, "ORIGIN", o.Addr()), 0, "main", "secure", "balanced"), o, horde * *scale}
+
+	warm := lay(t, f.p.addrs["main"], "/warm", goodRate)
+	more(t, 2, 10, warm)
+	warm.raise()
+	before := f.p.settles(t, func(b burden) bool { return b.goroutines < 40 })
+
+	quiet := lay(t, f.p.addrs["main"], "/quiet", goodRate)
+	more(t, 2, goodRate/2, quiet)
+	quietCalls := quiet.raise()
+	good := lay(t, f.p.addrs["main"], "/good", goodRate)
+	more(t, 2, 5, good)
+	peak := f.p.watch(t)
+	a.play(t, f)
+	more(t, 2, 5, good)
+	calls := good.raise()
+	most := peak()
+
+	if bad := failed(append(calls, quietCalls...)); len(bad) > 0 {
+		t.Errorf("%d of %d good requests failed, the first with %d %v", len(bad), len(calls), bad[0].status, bad[0].err)
+	}
+	after := f.p.settles(t, func(b burden) bool {
+		return b.goroutines <= before.goroutines+2 && b.descriptors <= before.descriptors+pipes && b.heap <= before.heap+4<<20
+	})
+	t.Logf("%d connections, good p99 %v, quiet p99 %v; before %+v, most resident %d, after %+v", f.size,
+		percentile(latencies(calls), 99), percentile(latencies(quietCalls), 99), before, most, after)
+	f.p.end(t)
+	a.wantReasons(t, f)
+}
+
+// pipes is how many descriptors of pipes the proxy may keep for the next large body.
+const pipes = 2 * 64
+
+// wantReasons compares the access log with what the attack should have left.
+func (a *attack) wantReasons(t *testing.T, f *battle) {
+	t.Helper()
+	want := a.n
+	if want == 0 && a.reason != "" {
+		want = f.size
+	}
+	for reason, n := range f.p.reasons(t) {
+		switch {
+		case reason == a.reason && reason != "" && n != want:
+			t.Errorf("%d lines %s, want %d", n, reason, want)
+		case reason != a.reason && reason != "" && reason != "client_gone":
+			t.Errorf("%d lines %s", n, reason)
+		}
+	}
+	if got := f.p.reasons(t)[a.reason]; a.reason != "" && got != want {
+		t.Errorf("%d lines %s, want %d", got, a.reason, want)
+	}
+}
+
+// watch samples the process's memory until the returned function is called, which returns the most.
+func (p *outpost) watch(t testing.TB) func() uint64 {
+	done, most := make(chan struct{}), make(chan uint64)
+	go func() {
+		beat := time.NewTicker(50 * time.Millisecond)
+		defer beat.Stop()
+		for top := uint64(0); ; {
+			top = max(top, p.resident(t))
+			select {
+			case <-beat.C:
+			case <-done:
+				most <- top
+				return
+			}
+		}
+	}()
+	return func() uint64 {
+		close(done)
+		return <-most
+	}
+}
+
+// assault is what one connection of an attack does.
+type assault func(nc *net.TCPConn, i int) error
+
+// assail opens n connections to a listener from many addresses, lets all of them do their worst at once, and
+// fails the test for the first error.
+func (f *battle) assail(t *testing.T, listener string, n int, do assault) {
+	t.Helper()
+	var all sync.WaitGroup
+	wrong := make(chan error, n)
+	for i := range n {
+		nc := dialFrom(t, source(i), f.p.addrs[listener])
+		_ = nc.SetDeadline(time.Now().Add(3 * *patience))
+		all.Go(func() {
+			defer func() { _ = nc.Close() }()
+			if err := do(nc, i); err != nil {
+				wrong <- fmt.Errorf("connection %d: %w", i, err)
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-wrong:
+		t.Errorf("%d of %d connections: %v", len(wrong)+1, n, err)
+	default:
+	}
+}
+
+// source is the address of the ith attacker: they are many, so that no bound for one client helps.
+func source(i int) string {
+	k := i / perSource
+	return fmt.Sprintf("127.%d.%d.%d", 1+k/62500, 1+k/250%250, 1+k%250)
+}
