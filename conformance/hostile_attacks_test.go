@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,9 +61,18 @@ func wantClosed(nc net.Conn) error {
 	return nil
 }
 
-// slowHeads sends heads a byte each second (slowloris).
+// slowHeads sends heads a byte each second (slowloris). Meanwhile each holds little more than its bytes.
 func slowHeads(t *testing.T, f *battle) {
+	var begun sync.WaitGroup
+	begun.Add(f.size)
+	f.midway = func() {
+		begun.Wait()
+		if b := f.p.holds(t); b.heap > f.before.heap+3<<20+uint64(f.size)<<11 { //nolint:gosec // it is small
+			t.Errorf("%d heads that have begun hold %d bytes", f.size, b.heap-f.before.heap)
+		}
+	}
 	f.assail(t, "main", f.size, func(nc *net.TCPConn, i int) error {
+		time.AfterFunc(300*time.Millisecond, begun.Done) // the proxy has read them, or will hold less
 		m, err := drip(nc, "GET / HTTP/1.1\r\nHost: a.example\r\nX-Slow: ", 'x')
 		return wantRefusal(m, err, 408)
 	})

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strings"
@@ -80,6 +81,9 @@ type battle struct {
 	p    *outpost
 	o    *fault.Origin
 	size int // connections of the attack
+
+	before burden // what the proxy held before the attack
+	midway func() // called when all attackers are at it; nil: nothing
 }
 
 // TestHostile lets clients attack a proxy in a process of its own. Every request of good clients succeeds
@@ -111,12 +115,13 @@ func (a *attack) run(t *testing.T, text string) {
 	}
 	t.Cleanup(func() { _ = o.Close() })
 	o.Set(fault.Script{Path: "/large", Size: 64 << 20})
-	f := &battle{garrison(t, strings.ReplaceAll(text, "ORIGIN", o.Addr()), 0, "main", "secure", "balanced"), o, horde * *scale}
+	f := &battle{p: garrison(t, strings.ReplaceAll(text, "ORIGIN", o.Addr()), 0, "main", "secure", "balanced"), o: o, size: horde * *scale}
 
 	warm := lay(t, f.p.addrs["main"], "/warm", goodRate)
 	more(t, 2, 10, warm)
 	warm.raise()
 	before := f.p.settles(t, func(b burden) bool { return b.goroutines < 40 })
+	f.before = before
 
 	quiet := lay(t, f.p.addrs["main"], "/quiet", goodRate)
 	more(t, 2, goodRate/2, quiet)
@@ -133,13 +138,17 @@ func (a *attack) run(t *testing.T, text string) {
 		t.Errorf("%d of %d good requests failed, the first with %d %v", len(bad), len(calls), bad[0].status, bad[0].err)
 	}
 	after := f.p.settles(t, func(b burden) bool {
-		return b.goroutines <= before.goroutines+2 && b.descriptors <= before.descriptors+pipes && b.heap <= before.heap+4<<20
+		return b.goroutines <= before.goroutines+2 && b.descriptors <= before.descriptors+pipes && b.heap <= before.heap+f.remains()
 	})
-	t.Logf("%d connections, good p99 %v, quiet p99 %v; before %+v, most resident %d, after %+v", f.size,
+	t.Logf("%d connections, %d good requests, their p99 %v, quiet p99 %v; before %+v, most resident %d, after %+v", cmp.Or(a.n, f.size), len(calls),
 		percentile(latencies(calls), 99), percentile(latencies(quietCalls), 99), before, most, after)
 	f.p.end(t)
 	a.wantReasons(t, f)
 }
+
+// remains is how much heap may stay in use after an attack: Go's runtime keeps a record of some 440 bytes for
+// each goroutine there was at once, of which a connection with an upload has two.
+func (f *battle) remains() uint64 { return 4<<20 + uint64(f.size)<<10 } //nolint:gosec // it is small
 
 // pipes is how many descriptors of pipes the proxy may keep for the next large body.
 const pipes = 2 * 64
@@ -204,6 +213,9 @@ func (f *battle) assail(t *testing.T, listener string, n int, do assault) {
 				wrong <- fmt.Errorf("connection %d: %w", i, err)
 			}
 		})
+	}
+	if f.midway != nil {
+		f.midway()
 	}
 	all.Wait()
 	select {

@@ -41,6 +41,7 @@ type conn struct {
 	clientIP []byte    // client's address in text
 	trusted  bool      // client is a trusted proxy: what its requests say of their client is believed
 	x        *exchange // nil between requests
+	begun    []byte    // of a head that has begun, while the connection is parked without x
 	turn     turn
 	requests int
 	inHead   bool    // a head has begun and its deadline runs
@@ -118,7 +119,7 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 			return c.wait()
 		}
 		if c.x == nil {
-			c.x = c.p.exchanges.take(c)
+			c.resume()
 		}
 		room := c.x.room()
 		n, err := unix.Read(int(fd), room)
@@ -139,8 +140,30 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 // wait parks the connection in its read callback.
 func (c *conn) wait() (finished bool) {
 	c.drained, c.turn = false, over // what a wake-up by the sweeper finds
+	c.stow()
 	c.park()
 	return false
+}
+
+// stowMost is the longest part of a head that is stowed. A longer one stays where it is: to parse it anew for
+// each byte of a slow client would cost more than its buffers.
+const stowMost = 4 << 10
+
+// stow keeps just the bytes of a head that has begun, so that a client that sends it slowly does not hold an
+// exchange's buffers, which are a thousand times what it has sent.
+func (c *conn) stow() {
+	if x := c.x; c.inHead && x != nil && x.w-x.r <= stowMost {
+		c.begun = append([]byte(nil), x.in[x.r:x.w]...)
+		c.p.exchanges.give(x)
+		c.x = nil
+	}
+}
+
+// resume takes an exchange, with what was stowed.
+func (c *conn) resume() {
+	c.x = c.p.exchanges.take(c)
+	c.x.w = copy(c.x.in, c.begun)
+	c.begun = nil
 }
 
 // servePlain is the same loop over ordinary reads, for TLS and for connections without a descriptor.
@@ -274,6 +297,9 @@ func verdict(mark phase, onExpiry Reason) Reason {
 // answer.
 func (c *conn) ended() {
 	r := c.leave(headTimeout)
+	if c.inHead && c.x == nil {
+		c.resume()
+	}
 	switch {
 	case !c.inHead:
 	case r == headTimeout:
