@@ -67,7 +67,7 @@ func slowHeads(t *testing.T, f *battle) {
 	begun.Add(f.size)
 	f.midway = func() {
 		begun.Wait()
-		if b := f.p.holds(t); b.heap > f.before.heap+3<<20+uint64(f.size)<<11 { //nolint:gosec // it is small
+		if b := f.p.holds(t); b.heap > f.before.heap+3<<20+uint64(f.size)<<11 {
 			t.Errorf("%d heads that have begun hold %d bytes", f.size, b.heap-f.before.heap)
 		}
 	}

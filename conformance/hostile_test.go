@@ -164,7 +164,7 @@ func (f *battle) isOver(b burden) bool {
 
 // remains is how much heap may stay in use after an attack: Go's runtime keeps a record of some 440 bytes for
 // each goroutine there was at once, of which a connection with an upload has two.
-func (f *battle) remains() uint64 { return 4<<20 + uint64(f.size)<<10 } //nolint:gosec // it is small
+func (f *battle) remains() uint64 { return 4<<20 + uint64(f.size)<<10 }
 
 // pipes is how many descriptors of pipes the proxy may keep for the next large body.
 const pipes = 2 * 64

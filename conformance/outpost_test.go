@@ -92,7 +92,7 @@ func garrison(t testing.TB, text string, files int, listeners ...string) *outpos
 	if err := os.WriteFile(config, []byte(strings.ReplaceAll(text, "ACCESS", p.access)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = exec.Command(os.Args[0]) //nolint:gosec,noctx // this program; it ends with its input
+	p.cmd = exec.Command(os.Args[0]) // it ends with its input
 	p.cmd.Env = append(os.Environ(), outpostConfig+"="+config, outpostListeners+"="+strings.Join(listeners, " "))
 	if files > 0 {
 		p.cmd.Env = append(p.cmd.Env, outpostFiles+"="+strconv.Itoa(files))
@@ -180,7 +180,7 @@ func (p *outpost) resident(t testing.TB) uint64 {
 	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
 		t.Fatal(err)
 	}
-	return pages * uint64(os.Getpagesize()) //nolint:gosec // it is positive
+	return pages * uint64(os.Getpagesize())
 }
 
 // cpu is the processor time that the process has used.

@@ -72,9 +72,9 @@ type exchange struct {
 // serve runs one parsed request to its end and reports whether the connection lives on. This is the
 // whole life of a request: each step returns none or why it stops; one place answers, one records.
 func (x *exchange) serve() (keep bool) {
-	x.findClient()
 	x.begin()
 	defer x.finish(&keep)
+	x.findClient()
 	reason := x.admit()
 	if reason == none {
 		reason = x.match()
