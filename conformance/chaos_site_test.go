@@ -62,14 +62,20 @@ func fromHere(text string) string {
 // openSite runs a proxy with routes and upstreams until the test ends. The resolver may be nil.
 func openSite(t testing.TB, routes string, r *net.Resolver) *site {
 	t.Helper()
+	return openWhole(t, siteFrame+fromHere(routes), r)
+}
+
+// openWhole is openSite for a whole configuration.
+func openWhole(t testing.TB, text string, r *net.Resolver) *site {
+	t.Helper()
 	s := &site{&subject{access: &accessLog{}, errors: &textLog{}, ended: make(chan struct{})}, &records{}, &records{}, &records{}}
 	p, err := sentinel.New(sentinel.Options{
-		Text: []byte(siteFrame + fromHere(routes)), Name: "site.kdl", Resolver: r,
+		Text: []byte(text), Name: "site.kdl", Resolver: r,
 		AccessLog: s.access, ErrorLog: io.MultiWriter(s.errors, s.failures), AuditLog: s.audit,
 		Log: slog.New(slog.NewJSONHandler(s.messages, nil)),
 	})
 	if err != nil {
-		t.Fatalf("New: %v\n%s", err, routes)
+		t.Fatalf("New: %v\n%s", err, text)
 	}
 	s.p, s.addr = p, p.Addr(listenerID).String()
 	ctx, cancel := context.WithCancel(context.Background())

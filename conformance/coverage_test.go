@@ -33,6 +33,7 @@ var provenElsewhere = map[string]string{
 	"in_flight_limit":          "TestInFlightLine",
 	"websocket_limit":          "TestWebSocketLimit",
 	"memory_limit":             "TestMemoryShort", // of package sentinel: the memory of this process is everybody's
+	"proxy_protocol":           "TestProxyProtocolRefused",
 	"shutting_down":            "TestDrainCuts",
 	"reload_drained":           "TestReloadInFlight",
 	"agent_blocked":            "TestChecklist15Rulings",

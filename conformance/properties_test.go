@@ -96,7 +96,7 @@ func (st stage) forwarded(rt *rapid.T, lines []string) *message {
 }
 
 func checkForwarded(rt *rapid.T, got *message, sent []string) {
-	if err := soundRequest(got); err != nil {
+	if err := soundRequest(got, nil); err != nil {
 		rt.Fatal(err)
 	}
 	var want, have []string

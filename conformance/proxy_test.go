@@ -81,6 +81,7 @@ type accessLine struct {
 	Error         string `json:"error"`
 	RouteID       string `json:"route_id"`
 	Upstream      string `json:"upstream"`
+	ClientIP      string `json:"client_ip"`
 	Attempts      int    `json:"upstream_attempts"`
 	BodyBytes     int64  `json:"body_bytes"`
 	BodyBytesSent int64  `json:"body_bytes_sent"`

@@ -127,7 +127,7 @@ func (r *run) upstreamGets(i int, want *fixtures.Message) error {
 	if err := compare(want, got); err != nil {
 		return fmt.Errorf("at the upstream: %w", err)
 	}
-	if err := soundRequest(got); err != nil {
+	if err := soundRequest(got, want.Fields); err != nil {
 		return fmt.Errorf("at the upstream: %w", err)
 	}
 	r.byDefault = !want.HeadOnly && !r.answered(i)

@@ -1,8 +1,6 @@
 package sentinel
 
 import (
-	"net/netip"
-
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
@@ -17,9 +15,6 @@ func (x *exchange) admit() Reason {
 	}
 	return none
 }
-
-// clientAddr is the client that is served: whom limits count, logs name and balancers place.
-func (x *exchange) clientAddr() netip.Addr { return x.c.client.Addr() }
 
 // isRefusedMethod reports the methods that are never served: a reverse proxy is no tunnel, and TRACE shows
 // a client's credentials to scripts (RFC 9110 9.3.6, 9.3.8).

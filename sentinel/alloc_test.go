@@ -6,6 +6,7 @@ package sentinel_test
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -38,16 +39,24 @@ func TestFiltersAllocateNothing(t *testing.T) {
 // TestSteadyStateAllocatesNothing shows over real sockets, with access log and metrics on, that serving
 // a request allocates nothing once buffers and connections exist, whatever watches over the upstream.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	for name, config := range map[string]string{"plain": steadyConfig, "guarded": guardedConfig, "limited": limitedConfig} {
-		t.Run(name, func(t *testing.T) { testSteadyState(t, config) })
+	for name, c := range map[string]struct{ config, request string }{
+		"plain":   {steadyConfig, steadyRequest},
+		"guarded": {guardedConfig, steadyRequest},
+		"limited": {limitedConfig, steadyRequest},
+		"trusted": {
+			strings.Replace(steadyConfig, `"127.0.0.1:0" }`, `"127.0.0.1:0"; trusted-proxies "127.0.0.1" "10.0.0.0/8" }`, 1),
+			strings.Replace(steadyRequest, "Host:", "X-Forwarded-For: 6.6.6.6, [2001:db8::7]:80, 10.0.0.2\r\nX-Forwarded-Proto: https\r\nHost:", 1),
+		},
+	} {
+		t.Run(name, func(t *testing.T) { testSteadyState(t, c.config, c.request) })
 	}
 }
 
-func testSteadyState(t *testing.T, config string) {
+func testSteadyState(t *testing.T, config, text string) {
 	const requests = 100_000
 	p := startProxy(t, config, origin(t, steadyAnswer), nil)
 	k := newCaller(t, p)
-	request := []byte(steadyRequest)
+	request := []byte(text)
 	run := func(n int) {
 		for range n {
 			if err := k.call(request); err != nil {

@@ -45,13 +45,15 @@ type conn struct {
 	raw      syscall.RawConn            // nil: read through nc
 	client   netip.AddrPort
 	clientIP []byte // client's address in text
+	trusted  bool   // client is a trusted proxy: what its requests say of their client is believed
 	// accounted is the client on whose account the connection is; invalid: on nobody's.
 	accounted netip.Addr
 	x         *exchange // nil between requests
+	begun     []byte    // of a head that has begun, while the connection is parked without x
 	turn      turn
 	requests  int
 	inHead    bool    // a head has begun and its deadline runs
-	aborted   bool    // end with a reset: only that shows the client that its answer is not whole
+	aborted   bool    // end with a reset: it shows the client that its answer is not whole, and keeps nothing for it
 	lingers   bool    // the client may still be sending: read on for a while before closing
 	drained   bool    // the last read got all there was: the next one would fail
 	first     [1]byte // where a parked connection without RawConn reads into
@@ -69,13 +71,12 @@ const (
 func newConn(p *Proxy, l *listener, nc net.Conn) *conn {
 	c := &conn{p: p, socket: l.socket, l: l, scheme: l.scheme, nc: nc, fd: -1}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		c.client = tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
+		c.know(tcp.RemoteAddr().(*net.TCPAddr).AddrPort())
 		if raw, err := tcp.SyscallConn(); err == nil {
 			c.raw = raw
 			_ = raw.Control(func(fd uintptr) { c.fd = int(fd) })
 		}
 	}
-	c.clientIP = c.client.Addr().Unmap().AppendTo(nil)
 	if l.tls != nil {
 		c.nc, c.raw = tls.Server(nc, l.tls), nil
 	}
@@ -88,6 +89,8 @@ func (c *conn) serve() {
 	defer c.close()
 	defer c.p.survive("connection")
 	switch {
+	case !c.introduce(): // behind it, client is whom the connection is for
+	case !c.admitted():
 	case !c.handshake():
 	case c.raw == nil:
 		c.servePlain()
@@ -125,7 +128,7 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 			return c.wait()
 		}
 		if c.x == nil {
-			c.x = c.p.exchanges.take(c)
+			c.resume()
 		}
 		room := c.x.room()
 		n, err := unix.Read(int(fd), room)
@@ -146,8 +149,30 @@ func (c *conn) onReadable(fd uintptr) (finished bool) {
 // wait parks the connection in its read callback.
 func (c *conn) wait() (finished bool) {
 	c.drained, c.turn = false, over // what a wake-up by the sweeper finds
+	c.stow()
 	c.park()
 	return false
+}
+
+// stowMost is the longest part of a head that is stowed. A longer one stays where it is: to parse it anew for
+// each byte of a slow client would cost more than its buffers.
+const stowMost = 4 << 10
+
+// stow keeps just the bytes of a head that has begun, so that a client that sends it slowly does not hold an
+// exchange's buffers, which are a thousand times what it has sent.
+func (c *conn) stow() {
+	if x := c.x; c.inHead && x != nil && x.w-x.r <= stowMost {
+		c.begun = append([]byte(nil), x.in[x.r:x.w]...)
+		c.p.exchanges.give(x)
+		c.x = nil
+	}
+}
+
+// resume takes an exchange, with what was stowed.
+func (c *conn) resume() {
+	c.x = c.p.exchanges.take(c)
+	c.x.w = copy(c.x.in, c.begun)
+	c.begun = nil
 }
 
 // servePlain is the same loop over ordinary reads, for TLS and for connections without a descriptor.
@@ -260,9 +285,13 @@ func (c *conn) enter(p phase, limit tick) (mark phase) {
 	return mark
 }
 
-// leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline.
+// leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline. A client
+// that stopped reading gets a reset: a FIN would wait behind what it does not take, and the system would
+// hold all of that for minutes.
 func (c *conn) leave(onExpiry Reason) Reason {
-	return c.why(verdict(c.enter(busy, never), onExpiry))
+	r := c.why(verdict(c.enter(busy, never), onExpiry))
+	c.aborted = c.aborted || r == clientStalled
+	return r
 }
 
 // leaveUpload is leave for the upload goroutine's wait.
@@ -307,6 +336,9 @@ func (c *conn) why(r Reason) Reason {
 // answer.
 func (c *conn) ended() {
 	r := c.leave(headTimeout)
+	if c.inHead && c.x == nil {
+		c.resume()
+	}
 	switch {
 	case !c.inHead:
 	case r == headTimeout:

@@ -63,7 +63,7 @@ func (c *counsel) describe() {
 	x := c.x
 	framing, _ := x.req.Body()
 	c.request = agents.Request{
-		CorrelationID: x.correlation(), RequestID: x.trace, Client: x.c.client, ServerName: x.req.Host,
+		CorrelationID: x.correlation(), RequestID: x.trace, Client: x.clientAddrPort(), ServerName: x.req.Host,
 		Protocol: x.protocol(), Route: x.route.id, Upstream: x.route.upstream, Time: x.started, Method: x.req.Method,
 		Path: x.req.Path, Query: x.req.Query, HasQuery: x.req.HasQuery, Host: x.req.Authority, HasBody: framing != wire.NoBody,
 		Fields: shownToAgents(x.req.Fields),

@@ -10,11 +10,12 @@
 //
 // # The life of a request
 //
-//  1. listener.go accepts a connection and starts its goroutine; conn.go parks it until bytes come.
+//  1. listener.go accepts a connection and starts its goroutine; announce.go learns from a load balancer whose
+//     it is; conn.go parks it until bytes come.
 //  2. conn.go takes an exchange from freelist.go, reads into its buffer and has internal/wire parse the
 //     head. What is malformed is answered at once, and the connection ends.
 //  3. exchange.go: serve is the whole life in one function. begin starts the clock and settles the
-//     trace id.
+//     trace id, trust.go finds the client behind trusted proxies.
 //  4. admit.go refuses what no route may see.
 //  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
 //     admit.go applies the route's limits and its encoded-slash rule.

@@ -1,7 +1,6 @@
 package sentinel
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -243,15 +242,12 @@ func (c *conn) write(b []byte) Reason {
 // a body that ends with the connection needs a reset for that.
 func (c *conn) cut() {
 	c.x.closing = true
-	c.aborted = c.x.status != 0 && c.x.reply.framing == wire.UntilClose
+	c.aborted = c.aborted || c.x.status != 0 && c.x.reply.framing == wire.UntilClose
 }
 
 // reset ends the TCP connection beneath, without a TLS goodbye or a FIN.
 func (c *conn) reset() {
-	nc := c.nc
-	if secured, ok := nc.(*tls.Conn); ok {
-		nc = secured.NetConn()
-	}
+	nc := c.beneath()
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}

@@ -20,7 +20,7 @@ func setOf(ids ...wire.ID) (s idSet) {
 
 var (
 	// dropUp are request fields that are not forwarded: hop-by-hop ones (RFC 9110 7.6.1), those written
-	// anew, and those with which an untrusted client could speak for somebody else.
+	// anew, and those with which a client could speak for somebody else; see vouched.
 	dropUp = setOf(
 		wire.Connection, wire.KeepAlive, wire.ProxyConnection, wire.TE, wire.Trailer, wire.TransferEncoding,
 		wire.Upgrade, wire.HTTP2Settings, wire.ProxyAuthorization, wire.ProxyAuthenticate, wire.Nominated,
@@ -74,16 +74,16 @@ func (x *exchange) editRequest() {
 		case id == wire.MaxForwards && x.req.MaxForwards > 0: // RFC 9110 7.6.2
 			left := strconv.AppendInt(nil, int64(x.req.MaxForwards-1), 10)
 			f = append(f, wire.Field{ID: id, Name: nameMaxForwards, Value: left})
-		case !dropUp[id] && !isDisguised(&x.req.Fields[i]):
+		case !dropUp[id] && !isDisguised(&x.req.Fields[i]), x.vouched(&x.req.Fields[i]):
 			f = append(f, x.req.Fields[i])
 		}
 	}
 	f = append(f,
 		wire.Field{ID: wire.XCorrelationID, Name: nameCorrelationID, Value: x.trace},
 		wire.Field{ID: wire.XTraceID, Name: nameTraceID, Value: x.trace},
-		wire.Field{ID: wire.XForwarded, Name: nameForwardedFor, Value: x.c.clientIP},
-		wire.Field{ID: wire.XForwarded, Name: nameForwardedProto, Value: x.c.scheme},
-		wire.Field{ID: wire.XForwarded, Name: nameForwardedHost, Value: x.req.Authority},
+		wire.Field{ID: wire.XForwarded, Name: nameForwardedFor, Value: x.forwardedFor()},
+		wire.Field{ID: wire.XForwarded, Name: nameForwardedProto, Value: x.forwardedProto()},
+		wire.Field{ID: wire.XForwarded, Name: nameForwardedHost, Value: x.forwardedHost()},
 		forwardedBy,
 	)
 	if seen[wire.Via] { // one list, ours last (RFC 9110 7.6.3)

@@ -3,6 +3,7 @@ package sentinel
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -39,6 +40,9 @@ type exchange struct {
 	varied []byte       // what Vary fields were made to say
 
 	started  time.Time
+	hops     [maxHops]netip.Addr // what X-Forwarded-For names, from the nearest on; the last is the client
+	hopCount int
+	chain    []byte // scratch for X-Forwarded-For
 	trace    []byte // id, in traceBuf
 	traceBuf [128]byte
 	route    *boundRoute
@@ -81,6 +85,7 @@ type exchange struct {
 func (x *exchange) serve() (keep bool) {
 	x.begin()
 	defer x.finish(&keep)
+	x.findClient()
 	reason := x.admit()
 	if reason == none {
 		reason = x.match()
@@ -229,7 +234,7 @@ func (x *exchange) reset() {
 		x.p.held.Add(-x.held)
 		x.held = 0
 	}
-	x.counsel, x.varied = nil, x.varied[:0]
+	x.counsel, x.varied, x.hopCount = nil, x.varied[:0], 0
 	x.quota, x.hit, x.delayed, x.waited = quota{}, nil, false, false
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}

@@ -240,19 +240,19 @@ func (x *exchange) yield() {
 	x.places = places{}
 }
 
-// account puts the connection on a client's account, and off the one it was on. False: the client has
-// max-connections-per-client already, and the connection is on nobody's account. It is for the connection's
-// owner, once it knows better whom it serves.
-func (c *conn) account(client netip.Addr) bool {
-	c.closeAccount()
-	if !client.IsValid() { // a connection in memory
+// admitted takes a place among the connections of the client; false: it has max-connections-per-client already. A
+// trusted proxy needs none: its connections are those of many clients.
+func (c *conn) admitted() bool {
+	client, most := c.client.Addr(), c.p.limits.perClient.Load()
+	switch {
+	case c.trusted, !client.IsValid(): // or a connection in memory
+		return true
+	case c.p.limits.clients.Enter(client, int(most)):
+		c.accounted = client
 		return true
 	}
-	if !c.p.limits.clients.Enter(client, int(c.p.limits.perClient.Load())) {
-		return false
-	}
-	c.accounted = client
-	return true
+	c.l.full(clientConnectionLimit, most, client.String())
+	return false
 }
 
 func (c *conn) closeAccount() {

@@ -102,8 +102,11 @@ func TestSetLimits(t *testing.T) {
 	p := limited(t, "max-in-flight-requests 2; max-connections-per-client 2")
 	defer p.release()
 	l, a := p.limits, netip.MustParseAddr("192.0.2.1")
-	c := &conn{p: p}
-	if !c.account(a) || !(&conn{p: p}).account(a) || (&conn{p: p}).account(a) {
+	from := func(client netip.Addr) *conn {
+		return &conn{p: p, l: listenerOf(p, "main"), client: netip.AddrPortFrom(client, 1)}
+	}
+	first := from(a)
+	if !first.admitted() || !from(a).admitted() || from(a).admitted() {
 		t.Error("not two connections of a client get in")
 	}
 	for i := range 3 {
@@ -114,7 +117,7 @@ func TestSetLimits(t *testing.T) {
 	cfg := *p.snapshot.Load().cfg
 	cfg.Limits.MaxInFlight, cfg.Limits.MaxConnectionsPerClient, cfg.Limits.QueueTimeout, cfg.System.MaxConnections = 3, 3, time.Minute, 7
 	p.setLimits(&cfg)
-	if !l.requests.Enter() || l.requests.Enter() || !(&conn{p: p}).account(a) || (&conn{p: p}).account(a) {
+	if !l.requests.Enter() || l.requests.Enter() || !from(a).admitted() || from(a).admitted() {
 		t.Error("the new limits do not hold")
 	}
 	cfg.Limits.MaxTotalConnections = 6
@@ -122,12 +125,16 @@ func TestSetLimits(t *testing.T) {
 	if l.connections.Load() != 6 || l.patience.Load() != int64(time.Minute) {
 		t.Error("the new limits are not all taken over")
 	}
-	b := netip.MustParseAddr("192.0.2.2")
-	if !c.account(b) || !(&conn{p: p}).account(a) { // it is another's now, and a place is free
-		t.Error("a connection is on two accounts")
+	first.closeAccount()
+	first.closeAccount()
+	if !from(a).admitted() || from(a).admitted() {
+		t.Error("a connection that has ended leaves not just its own place")
 	}
-	c.closeAccount()
-	c.closeAccount()
+	proxy := from(a)
+	proxy.trusted = true
+	if !proxy.admitted() || proxy.accounted.IsValid() {
+		t.Error("a trusted proxy is on an account")
+	}
 	if l.clients.Len() != 1 {
 		t.Errorf("%d clients have connections, want 1", l.clients.Len())
 	}

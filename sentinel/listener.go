@@ -22,6 +22,8 @@ type listener struct {
 	scheme    []byte
 	maxPer    int // requests per connection; 0: no bound
 	minRate   int64
+	trust     trust
+	announced bool // connections begin with a PROXY protocol header
 	keepAlive tick
 	headTimeout,
 	bodyIdle tick
@@ -41,6 +43,7 @@ type socket struct {
 func (p *Proxy) buildListener(c *config.Listener) (*listener, error) {
 	l := &listener{
 		p: p, id: c.ID, address: c.Address.String(), scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
+		trust: compileTrust(c.TrustedProxies), announced: c.ProxyProtocol == "require",
 		keepAlive: ticks(c.KeepAliveTimeout), headTimeout: ticks(c.RequestTimeout), bodyIdle: ticks(c.BodyIdleTimeout),
 	}
 	if c.TLS != nil {
@@ -95,36 +98,31 @@ func (s *socket) accept() {
 // start serves a connection in its own goroutine unless there are too many.
 func (l *listener) start(nc net.Conn) {
 	if most := l.p.limits.connections.Load(); l.p.open.Add(1) > most {
-		l.refuse(nc, connectionLimit, most)
-		return
-	}
-	c := newConn(l.p, l, nc)
-	if !c.account(c.client.Addr()) {
-		l.refuse(nc, clientConnectionLimit, l.p.limits.perClient.Load())
+		l.p.open.Add(-1)
+		l.full(connectionLimit, most, nc.RemoteAddr().String())
+		_ = nc.Close()
 		return
 	}
 	l.p.metrics.Connections.Inc()
 	l.p.metrics.OpenConnections.Add(1)
 	l.p.clients.Add(1)
-	go c.serve()
+	go newConn(l.p, l, nc).serve()
 }
 
-// refuse closes a connection that is over a limit.
-func (l *listener) refuse(nc net.Conn, r Reason, most int64) {
-	l.p.open.Add(-1)
+// full records a connection that is closed because it is over a limit.
+func (l *listener) full(r Reason, most int64, client string) {
 	l.p.metrics.Blocked(r.String())
-	l.warnFull(nc, r, most)
-	_ = nc.Close()
+	l.warnRefused("client", client, "reason", r.String(), "limit", most)
 }
 
-// warnFull logs that connections are refused, once a second at most.
-func (l *listener) warnFull(nc net.Conn, r Reason, most int64) {
+// warnRefused logs that connections are refused, and why this one was, once a second at most.
+func (l *listener) warnRefused(why ...any) {
 	warned := &l.socket.warned
 	now, last := l.p.sweeper.now()|1, tick(warned.Load())
 	if last != 0 && !after(now, last+ticks(time.Second)) || !warned.CompareAndSwap(uint64(last), uint64(now)) {
 		return
 	}
-	l.p.log.Warn("connection refused", "listener", l.id, "client", nc.RemoteAddr().String(), "reason", r.String(), "limit", most)
+	l.p.log.Warn("connection refused", append([]any{"listener", l.id}, why...)...)
 }
 
 // closed takes an ended connection off the books.

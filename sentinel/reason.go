@@ -57,6 +57,7 @@ const (
 	inFlightLimit
 	websocketLimit
 	memoryLimit
+	proxyProtocol
 	shuttingDown
 	reloadDrained
 	agentBlocked
@@ -146,12 +147,13 @@ var reasonTable = [reasons]ReasonInfo{
 	methodNotAllowed:       {"method_not_allowed", FromPolicy, 405, "METHOD_NOT_ALLOWED", RetryNo, "A builtin handler answers GET and HEAD only."},
 	staticUnsupported:      {"static_unsupported", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The route serves static files, which this build cannot do yet."},
 	connectionLimit:        {"connection_limit", FromPolicy, 0, "", RetryNo, "max-connections is reached: the connection is closed before it is read."},
-	clientConnectionLimit:  {"client_connection_limit", FromPolicy, 0, "", RetryNo, "The client has max-connections-per-client open: the connection is closed before it is read. Behind a load balancer the client is the balancer."},
+	clientConnectionLimit:  {"client_connection_limit", FromPolicy, 0, "", RetryNo, "The client has max-connections-per-client open: the connection is closed before it is served. Behind a load balancer the client is the balancer, unless trusted-proxies or proxy-protocol say otherwise."},
 	rateLimited:            {"rate_limited", FromPolicy, 429, "RATE_LIMIT_EXCEEDED", RetryNo, "A rate limit had no token left for the request: the audit entry names the limit. The status is the limit's."},
 	routeLimit:             {"route_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "max-connections-per-route requests of the route are under way: its upstream is slow, or it gets more than it can take."},
 	inFlightLimit:          {"in_flight_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "max-in-flight-requests are under way, and max-queued-requests wait already or queue-timeout-ms were waited."},
 	websocketLimit:         {"websocket_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The client has max-connections-per-ip WebSockets of the route open."},
 	memoryLimit:            {"memory_limit", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "Memory is short of max-memory-bytes or max-memory-percent, or buffered bodies take all they may."},
+	proxyProtocol:          {"proxy_protocol", FromClient, 0, "", RetryNo, "A connection to a listener with proxy-protocol began without a well-formed header, or its peer is not in trusted-proxies: it is closed before it is served."},
 	shuttingDown:           {"shutting_down", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "The exchange had not ended when graceful-shutdown-timeout-secs was over: it was cut."},
 	reloadDrained:          {"reload_drained", FromPolicy, 503, "SERVICE_UNAVAILABLE", RetryNo, "A reload removed or changed what served the exchange, which had not ended when reload-drain-secs were over: it was cut."},
 	agentBlocked:           {"agent_blocked", FromAgent, 403, "AGENT_BLOCKED", RetryNo, "An agent refused the request: the audit entry has its rules. The status is the agent's."},

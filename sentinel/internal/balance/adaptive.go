@@ -38,26 +38,27 @@ const (
 //     than the others, and 90 s at most.
 type adaptive struct {
 	*lottery
-	records []record // by the caller's index
+	records []record  // by the caller's index
+	began   time.Time // times are counted from here, by the monotonic clock: a wall clock that is set changes nothing
 }
 
 // record is what is known of a node. Who writes holds mu; readers may meet one value of the last answer and
 // another of the one before, which differ little.
 type record struct {
 	mu       sync.Mutex
-	at       atomic.Int64  // time of the last answer, Unix nanoseconds
+	at       atomic.Int64  // time of the last answer, nanoseconds since the balancer began
 	latency  atomic.Uint64 // seconds, a float64; 0: nothing but failures yet
 	failures atomic.Uint64 // share of the answers, a float64
 	_        [32]byte      // a cache line of its own
 }
 
 func newAdaptive(g *group) Balancer {
-	return &adaptive{newLottery(g), make([]record, g.size)}
+	return &adaptive{newLottery(g), make([]record, g.size), time.Now()}
 }
 
 // Pick implements Balancer.
 func (a *adaptive) Pick(q *Query) int {
-	now := q.Now.UnixNano()
+	now := int64(q.Now.Sub(a.began))
 	if len(a.members) > compareAll {
 		if i := a.bestDrawn(q.Set, now); i >= 0 {
 			return i
@@ -135,8 +136,8 @@ func (a *adaptive) price(m *member, now int64) price {
 	}
 }
 
-// fade is what is left of the memory at now, 0 to 1. A clock that was set back fades it as well: to wait
-// until the old time comes again could take hours.
+// fade is what is left of the memory at now, 0 to 1. A time before the last answer's, which another goroutine
+// read earlier, counts as much as one after it.
 func (r *record) fade(now int64) float64 {
 	past := now - r.at.Load()
 	if left := float64(memory) / float64(int64(memory)+max(past, -past)); left > forgot {
@@ -148,7 +149,7 @@ func (r *record) fade(now int64) float64 {
 // Observe implements Observer. Answers weigh by the time since the last one, so that the latency is an
 // average over seconds at any rate.
 func (a *adaptive) Observe(i int, now time.Time, took time.Duration, failed bool) {
-	r, at := &a.records[i], now.UnixNano()
+	r, at := &a.records[i], int64(now.Sub(a.began))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fade := r.fade(at)

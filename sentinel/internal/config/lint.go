@@ -65,6 +65,7 @@ func (l *linter) listeners() {
 		if s.MinBodyRate == 0 {
 			l.warn(s.Pos, path+".min-body-rate-bytes", "no minimum rate for request bodies", "a client may hold a connection as long as it sends a byte now and then")
 		}
+		l.trust(&s, path)
 	}
 }
 

@@ -94,6 +94,11 @@ func TestLint(t *testing.T) {
 		{name: "daemon with a pid-file", old: "system { }", new: `system { daemon #true; pid-file "/run/s/pid" }`, want: []string{"standard output is gone"}},
 		{name: "no metrics", old: "  metrics { }\n", want: []string{"metrics are off"}},
 		{name: "public metrics", old: "metrics { }", new: `metrics { address "0.0.0.0:9090" }`, want: []string{"metrics answer on 0.0.0.0:9090"}},
+		{name: "everybody trusted", old: `protocol "https"`, new: "protocol \"https\"\ntrusted-proxies \"10.0.0.0/8\" \"0.0.0.0/0\" \"::/0\"", want: []string{
+			`trusted-proxies: 0.0.0.0/0 is everybody: each client chooses its own address`, `trusted-proxies: ::/0 is everybody`,
+		}},
+		{name: "PROXY protocol from everybody", old: `"127.0.0.1:8443"`, new: "\"0.0.0.0:8443\"\nproxy-protocol \"require\"", want: []string{"may say whose connection it is; list the load balancers"}},
+		{name: "PROXY protocol from proxies", old: `"127.0.0.1:8443"`, new: "\"0.0.0.0:8443\"\nproxy-protocol \"require\"; trusted-proxies \"10.0.0.1\""},
 		{name: "no minimum rate", old: `protocol "https"`, new: "protocol \"https\"\nmin-body-rate-bytes 0", want: []string{"no minimum rate for request bodies"}},
 		{
 			name: "public status", old: "routes {\n", new: "route \"s\" { priority \"low\"; builtin-handler \"config\"; policies { response-headers { add { \"strict-transport-security\" \"max-age=1\" } } } }\nlistener \"pub\" { address \"0.0.0.0:81\" }\nroutes {\n",

@@ -18,6 +18,8 @@ func (r *reader) listener(n *node) Listener {
 		BodyIdleTimeout:      b.seconds("body-idle-timeout-secs", 30, secondsMax),
 		MinBodyRate:          b.integer("min-body-rate-bytes", 240, orZero),
 		DefaultRoute:         b.refer("default-route", aRoute),
+		TrustedProxies:       b.networks("trusted-proxies"),
+		ProxyProtocol:        b.choice("proxy-protocol", "off", oneOf("off", "require")),
 	}
 	if !b.written("address") {
 		b.fail("address", `missing setting "address"`, "expected IP:PORT or [IPv6]:PORT")

@@ -41,6 +41,7 @@ func TestListenerShapes(t *testing.T) {
 	def := Listener{
 		ID: "main", Address: netip.MustParseAddrPort("127.0.0.1:8080"), Protocol: "http", RequestTimeout: time.Minute,
 		KeepAliveTimeout: 75 * time.Second, MaxConcurrentStreams: 100, BodyIdleTimeout: 30 * time.Second, MinBodyRate: 240,
+		ProxyProtocol: "off",
 	}
 	with := func(change func(*Listener)) Listener {
 		l := def
@@ -65,11 +66,27 @@ func TestListenerShapes(t *testing.T) {
 			l.MaxConcurrentStreams, l.BodyIdleTimeout, l.MinBodyRate, l.DefaultRoute = 4, 5*time.Second, 0, "api"
 		})},
 		{name: "upper case", text: withListener(`address "127.0.0.1:8080"; protocol "HTTP"`), want: def},
+		{name: "trusted proxies", text: withListener(`address "127.0.0.1:8080"; trusted-proxies "10.0.0.0/8" "192.0.2.7"
+			trusted-proxies "2001:db8::/32" "::1"`), want: with(func(l *Listener) {
+			l.TrustedProxies = networks("10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128")
+		})},
+		{name: "trusted proxies as items", text: withListener("address \"127.0.0.1:8080\"; trusted-proxies {\n- \"10.0.0.0/8\"\n- \"192.0.2.7\"\n}"), want: with(func(l *Listener) {
+			l.TrustedProxies = networks("10.0.0.0/8", "192.0.2.7/32")
+		})},
+		{name: "PROXY protocol", text: withListener(`address "127.0.0.1:8080"; proxy-protocol "require"`), want: with(func(l *Listener) { l.ProxyProtocol = "require" })},
+		{name: "PROXY protocol off", text: withListener(`address "127.0.0.1:8080"; proxy-protocol "off"`), want: def},
 		{
 			name: "namespace", text: withListener(`address "127.0.0.1:8080"; namespace "n"`), want: def,
 			warnings: []string{"namespace: not supported in this build, ignored"},
 		},
 	})
+}
+
+func networks(all ...string) (list []netip.Prefix) {
+	for _, s := range all {
+		list = append(list, netip.MustParsePrefix(s))
+	}
+	return list
 }
 
 func TestTLSShapes(t *testing.T) {

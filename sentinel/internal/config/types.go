@@ -67,10 +67,12 @@ type Listener struct {
 	KeepAliveTimeout     time.Duration
 	KeepAliveMaxRequests int // 0: no bound
 	MaxConcurrentStreams int
-	BodyIdleTimeout      time.Duration // longest silence inside a request body
-	MinBodyRate          int           // bytes per second averaged over the body after BodyIdleTimeout; 0: off
-	DefaultRoute         string        // route id taken when nothing matches; empty: none
-	TLS                  *TLS          // nil for "http"
+	BodyIdleTimeout      time.Duration  // longest silence inside a request body
+	MinBodyRate          int            // bytes per second averaged over the body after BodyIdleTimeout; 0: off
+	DefaultRoute         string         // route id taken when nothing matches; empty: none
+	TrustedProxies       []netip.Prefix // peers whose word on their clients is believed; empty: nobody's
+	ProxyProtocol        string         // "off", or "require": connections begin with a PROXY protocol header
+	TLS                  *TLS           // nil for "http"
 }
 
 // TLS is a listener's `tls` block.

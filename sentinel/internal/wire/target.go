@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"bytes"
-	"net/netip"
-)
+import "bytes"
 
 // target takes the request target apart by its form (RFC 9112 3.2).
 func (r *Request) target(t []byte) Fault {
@@ -113,12 +110,15 @@ func splitAuthority(b []byte) (host []byte, ok bool) {
 	return b[:end], isPort(b[end:])
 }
 
+// IsAuthority reports whether b is a host with or without a port.
+func IsAuthority(b []byte) bool {
+	_, ok := splitAuthority(b)
+	return ok
+}
+
 func isIPv6(b []byte) bool {
-	if len(b) > 45 || bytes.IndexByte(b, '%') >= 0 {
-		return false
-	}
-	a, err := netip.ParseAddr(string(b))
-	return err == nil && a.Is6()
+	a, ok := ParseAddr(b)
+	return ok && a.Is6()
 }
 
 // isPort accepts nothing, or a colon and a number up to 65535 (RFC 3986 3.2.3 allows no digits).
