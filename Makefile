@@ -17,6 +17,7 @@ REF ?=
 ORIGIN ?=
 ARGS ?=
 
+VERSION := $(shell sed -n 's/^\tVersion = "\(.*\)"/\1/p' sentinel/proxy.go)
 COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/sentinel-proxy/sentinel-go/sentinel.Commit=$(COMMIT)
 LINT := build/tools/golangci-lint-$(GOLANGCI_VERSION)
@@ -37,6 +38,14 @@ build: ## Build build/sentinel, a static binary
 build-agent: ## Build build/sentinel-agent: the reference agents waf, auth, ratelimit, lua
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o build/sentinel-agent ./sentinel/cmd/sentinel-agent
 
+.PHONY: image
+image: build ## A container image from scratch: sentinel:VERSION (needs Docker; pulls nothing)
+	docker build --file deploy/Dockerfile --tag sentinel:$(VERSION) .
+
+.PHONY: test-deploy
+test-deploy: ## The Kubernetes manifests against Kubernetes' own types (a module of its own)
+	cd deploy/kubernetes && go mod tidy -diff && go vet ./... && go test ./...
+
 .PHONY: test
 test: ## All tests; needs no program outside Go
 	go test ./...
@@ -49,7 +58,7 @@ test-redis: ## Limits shared over a real redis-server, which is installed if mis
 check: tidy-check fmt-check vet lint test ## What to run before every push
 
 .PHONY: ci
-ci: tidy-check fmt-check vet lint race fuzz-smoke test-redis ## What CI runs; its last line counts the tests
+ci: tidy-check fmt-check vet lint race fuzz-smoke test-redis test-deploy ## What CI runs; its last line counts the tests
 	@scripts/count-tests
 
 .PHONY: fmt
@@ -104,6 +113,10 @@ proto: ## Write the Go code of the agents' gRPC protocol anew
 proto-check: ## Fail when that code is not what its sources say
 	scripts/proto check
 
+.PHONY: docs
+docs: ## Write docs/runbook.md anew
+	go run ./scripts/runbook docs/runbook.md
+
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME each
 	scripts/fuzz $(FUZZTIME)
@@ -132,6 +145,10 @@ bench-cost: ## What health checks, breakers and least_connections cost (PAIRS, D
 .PHONY: bench-agents
 bench-agents: ## What an agent on the route costs, in each dialect (ROUNDS, DURATION, ARGS='-procs 1')
 	scripts/bench-peers agents -rounds $(ROUNDS) -duration $(DURATION) $(ARGS)
+
+.PHONY: bench-reload
+bench-reload: ## Reload a hundred times under load (ARGS='-rate 5000 -duration 60s -routes 1000')
+	scripts/bench-peers reload $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built

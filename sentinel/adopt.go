@@ -17,7 +17,7 @@ import (
 type adoption struct {
 	old    *snapshot // nil: nothing is being served yet
 	files  digests
-	shared bool // limits and the waf block, which every route depends on, are the same
+	shared bool // what every route depends on is the same
 }
 
 // digests are the contents of files: a definition that names one has changed when the file has. A file that cannot
@@ -102,37 +102,39 @@ func connectable(old, s *snapshot, id string) bool {
 }
 
 // agent returns the agent of this definition that is connected already, nil if there is none.
-func (a *adoption) agent(c *config.Agent) *agents.Agent {
-	if a.old == nil || !a.shared {
+func (a *adoption) agent(c *config.Agent, l *config.Limits) *agents.Agent {
+	if a.old == nil || a.files.differ(a.old.files, agentFiles(c.TLS)...) {
 		return nil
 	}
 	i := slices.IndexFunc(a.old.cfg.Agents, func(other config.Agent) bool { return other.ID == c.ID })
-	if i < 0 || !config.Same(&a.old.cfg.Agents[i], c) || a.files.differ(a.old.files, agentFiles(c.TLS)...) {
+	was := &a.old.cfg.Limits
+	if i < 0 || !config.Same(&a.old.cfg.Agents[i], c) || was.MaxAgentQueue != l.MaxAgentQueue || was.MaxAgentResponse != l.MaxAgentResponse {
 		return nil
 	}
 	return a.old.agents[c.ID]
 }
 
 // route returns the old route in place of r if nothing that it was made of has changed.
-func (a *adoption) route(cfg *config.Config, r *boundRoute) *boundRoute {
-	if a.old == nil || !a.shared {
-		return r
+func (a *adoption) route(s *snapshot, r *boundRoute) *boundRoute {
+	if a.old != nil && a.shared && sameRoute(a.old, s, a.old.routes[r.id], r) {
+		return a.old.routes[r.id]
 	}
-	old := a.old.routes[r.id]
-	if old == nil || old.pool != r.pool || !config.Same(old.cfg, r.cfg) || !config.Same(&old.errorPages, &r.errorPages) {
-		return r
+	return r
+}
+
+// sameRoute reports whether two routes of one id are defined in the same way and use the same objects. What every
+// route depends on may differ.
+func sameRoute(before, s *snapshot, old, r *boundRoute) bool {
+	if old == nil || r == nil || old.pool != r.pool || !config.Same(old.cfg, r.cfg) || !config.Same(&old.errorPages, &r.errorPages) {
+		return false
 	}
 	// What a route says to its agents follows from definitions that are compared here and in agent.
 	sameAgent := func(x, y *boundAgent) bool { return x.agent != nil && x.agent == y.agent }
 	if !slices.EqualFunc(old.agents, r.agents, sameAgent) {
-		return r
+		return false
 	}
-	for _, id := range r.cfg.Filters {
-		if !config.Same(filterOf(a.old.cfg, id), filterOf(cfg, id)) {
-			return r
-		}
-	}
-	return old
+	changed := func(id string) bool { return !config.Same(filterOf(before.cfg, id), filterOf(s.cfg, id)) }
+	return !slices.ContainsFunc(r.cfg.Filters, changed)
 }
 
 // breaker returns the breaker of a route's use of its upstream, if both are still there and its numbers are the same.

@@ -47,7 +47,7 @@ func (p *Proxy) buildAgents(s *snapshot, kept *adoption) error {
 		if c.Transport == "http" {
 			continue
 		}
-		a := kept.agent(c)
+		a := kept.agent(c, &s.cfg.Limits)
 		if a == nil {
 			var err error
 			if a, err = p.buildAgent(c, &s.cfg.Limits); err != nil {

@@ -15,7 +15,8 @@ func answerConfig(x *exchange) Reason {
 		"config": map[string]any{
 			"server": map[string]any{
 				"worker_threads": c.System.WorkerThreads, "max_connections": c.System.MaxConnections,
-				"graceful_shutdown_timeout_secs": c.System.ShutdownTimeout.Seconds(), "trace_id_format": c.System.TraceIDFormat,
+				"graceful_shutdown_timeout_secs": c.System.ShutdownTimeout.Seconds(),
+				"shutdown_delay_secs":            c.System.ShutdownDelay.Seconds(), "trace_id_format": c.System.TraceIDFormat,
 			},
 			"listeners": each(c.Listeners, showListener),
 			"routes":    each(c.Routes, showRoute),

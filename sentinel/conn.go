@@ -225,16 +225,17 @@ func (c *conn) park() {
 		limit = c.l.headTimeout // a connection that never sends anything is not kept for longer
 	}
 	c.enter(idle, limit)
-	if c.ending() { // after enter: a drain itself wakes whom it finds idle
+	if c.p.leaving.Load() || c.dropped() { // after enter: a drain itself wakes whom it finds idle
 		c.Wake()
 	}
 }
 
 // ending reports whether the connection has to end after the exchange under way: the proxy drains, or its listener
-// has left the configuration or changed between plain and TLS.
-func (c *conn) ending() bool {
-	return c.p.draining.Load() || c.socket.leaving() || !bytes.Equal(c.scheme, c.l.scheme)
-}
+// has left.
+func (c *conn) ending() bool { return c.p.draining.Load() || c.dropped() }
+
+// dropped reports whether the connection's listener has left the configuration or changed between plain and TLS.
+func (c *conn) dropped() bool { return c.socket.leaving() || !bytes.Equal(c.scheme, c.l.scheme) }
 
 // follow returns the snapshot for the connection's next exchange, and takes over what it says of the listener. When
 // that is gone the last one that had it serves what still comes.

@@ -41,7 +41,8 @@
 // becomes of those; reload.go makes another configuration the one that is served, adopt.go finds what it leaves as
 // it is, retire.go ends what it dropped, autoreload.go watches the files; admin.go answers `sentinel status` and
 // `sentinel reload`; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
-// default; sweeper.go and watch.go keep time; inspect.go, validate.go, problem.go and pending.go serve the
+// default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go,
+// validate_certs.go, problem.go and pending.go serve the
 // command line, the last also the start; agent_check.go asks an agent for it, agent_report.go says what came.
 //
 // # Invariants

@@ -37,7 +37,6 @@ type sayer func(at config.Pos, format string, args ...any)
 
 // inactive are single settings that are read and checked, and do nothing yet.
 var inactive = map[string]bool{
-	"daemon": true, "pid-file": true, "user": true, "group": true, "working-directory": true,
 	"high-cardinality": true, "timestamps": true,
 }
 

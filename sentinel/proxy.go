@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,6 +43,9 @@ type Options struct {
 	Resolver *net.Resolver
 	// Listen opens the sockets of listeners; nil: net.ListenConfig without TCP keep-alive.
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+	// Prepare is called once by New, when the configuration has been read and nothing has been opened yet, with
+	// what it asks of the process. New returns its error. nil: nothing is done about that.
+	Prepare func(ProcessSettings) error
 }
 
 // Proxy is one running Sentinel. New makes it, Run serves; its other methods may be called from any
@@ -73,15 +77,17 @@ type Proxy struct {
 	reloads    reloads
 	watching   watching
 	background sync.WaitGroup // what reloads and retirements run
-	lifecycle  sync.Mutex     // guards the next two, and every change of the snapshot once it is served
+	lifecycle  sync.Mutex     // guards the next three, and every change of the snapshot once it is served
 	serving    bool           // Run has begun and not begun to drain
 	retiring   []*retirement  // that still drain, the oldest first
+	preparing  bool           // a snapshot is being built
 
 	limits   *limits
-	open     atomic.Int64 // client connections
-	kept     atomic.Int64 // bytes of bodies kept for another attempt
-	held     atomic.Int64 // bytes of bodies held for agents and by buffers
-	draining atomic.Bool
+	open     atomic.Int64  // client connections
+	kept     atomic.Int64  // bytes of bodies kept for another attempt
+	held     atomic.Int64  // bytes of bodies held for agents and by buffers
+	draining atomic.Bool   // answers say that their connection ends
+	leaving  atomic.Bool   // connections without a request end
 	stopped  chan struct{} // closed when nothing new is accepted
 	finished chan struct{} // closed when everything has ended
 }
@@ -91,6 +97,9 @@ type Proxy struct {
 func New(o Options) (*Proxy, error) {
 	p := &Proxy{options: o, began: time.Now(), stopped: make(chan struct{}), watching: watching{changed: make(chan struct{}, 1)}, finished: make(chan struct{}), sweeper: newSweeper(), limits: newLimits()}
 	cfg, err := p.load()
+	if err == nil && o.Prepare != nil {
+		err = o.Prepare(processSettings(cfg, p.log))
+	}
 	if err == nil {
 		err = p.build(cfg)
 	}
@@ -174,13 +183,15 @@ func (p *Proxy) bindMetrics(m *config.Metrics) error {
 	if !m.Enabled {
 		return nil
 	}
-	for _, l := range p.snapshot.Load().cfg.Listeners {
-		if l.Address == m.Address && m.Address.Port() != 0 {
-			p.log.Info("metrics address belongs to a listener, its routes serve it", "address", m.Address.String())
-			return nil
-		}
+	if servesMetrics(p.snapshot.Load().cfg) {
+		p.log.Info("metrics address belongs to a listener, its routes serve it", "address", m.Address.String())
+		return nil
 	}
-	nl, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", m.Address.String())
+	open := p.options.Listen
+	if open == nil {
+		open = (&net.ListenConfig{}).Listen
+	}
+	nl, err := open(context.Background(), "tcp", m.Address.String())
 	if err != nil {
 		p.log.Warn("metrics endpoint cannot be opened, going on without it", "error", err.Error())
 		return nil
@@ -225,9 +236,10 @@ func (p *Proxy) Addr(id string) net.Addr {
 	return nil
 }
 
-// Run serves until ctx is done, then drains: nothing new is accepted, requests in flight end, and what
-// has not ended within graceful-shutdown-timeout-secs is cut. It may be called once. With worker-threads
-// set it sets GOMAXPROCS, with max-memory the limit of the garbage collector.
+// Run serves until ctx is done, then drains: after shutdown-delay-secs nothing new is accepted, requests in
+// flight end, and what has not ended within graceful-shutdown-timeout-secs after that is cut. It may be called
+// once. With worker-threads set it sets GOMAXPROCS, with max-memory the limit of the garbage collector.
+// ErrReplaced as the cause of ctx's end says that another process accepts already.
 func (p *Proxy) Run(ctx context.Context) {
 	defer p.release()
 	go p.sweeper.run(p.finished)
@@ -249,7 +261,7 @@ func (p *Proxy) Run(ctx context.Context) {
 		go func() { _ = p.admin.server.Serve(p.admin) }() // ends with close
 	}
 	<-ctx.Done()
-	p.drain()
+	p.drain(errors.Is(context.Cause(ctx), ErrReplaced))
 }
 
 // serve accepts connections on a socket. The lifecycle lock is held.
@@ -260,22 +272,29 @@ func (p *Proxy) serve(s *socket) {
 }
 
 // drain ends every connection, gently first.
-func (p *Proxy) drain() {
+func (p *Proxy) drain(replaced bool) {
 	p.lifecycle.Lock()
 	p.serving = false
 	p.lifecycle.Unlock()
 	p.draining.Store(true)
+	if !replaced {
+		time.Sleep(p.snapshot.Load().cfg.System.ShutdownDelay) // whoever balances load sees that we are not ready
+	}
 	close(p.stopped)
 	p.closeSockets()
 	p.acceptors.Wait() // no connection is added after this
-	p.sweeper.drain(everyConn)
+	timeout := time.NewTimer(p.snapshot.Load().cfg.System.ShutdownTimeout)
+	defer timeout.Stop()
 	all := make(chan struct{})
 	go func() {
 		defer close(all)
 		p.clients.Wait()
 	}()
-	timeout := time.NewTimer(p.snapshot.Load().cfg.System.ShutdownTimeout)
-	defer timeout.Stop()
+	if replaced {
+		p.farewell(all)
+	}
+	p.leaving.Store(true)
+	p.sweeper.drain(everyConn)
 	select {
 	case <-all:
 		p.log.Info("drained")

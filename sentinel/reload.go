@@ -194,18 +194,28 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 	warnings = append(texts(problems), pending(cfg)...)
 	warnings = append(warnings, unchangeable(old.cfg, cfg)...)
 	cfg.Settings = nil
+	return warnings, p.swap(cfg, old)
+}
+
+// swap builds a snapshot and makes it the one that is served.
+func (p *Proxy) swap(cfg *config.Config, old *snapshot) error {
+	p.lifecycle.Lock()
+	p.preparing = true
+	p.lifecycle.Unlock()
 	next, err := p.prepare(cfg, old)
-	if err != nil {
-		return nil, err
-	}
 	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
-	if !p.serving {
+	p.preparing = false
+	switch {
+	case err != nil:
+		p.forget()
+		return err
+	case !p.serving:
 		next.abandon()
-		return nil, errNotServing
+		return errNotServing
 	}
 	p.commit(next)
-	return warnings, nil
+	return nil
 }
 
 // unchangeable lists what changed and holds for the next start only.

@@ -33,7 +33,8 @@ func (n *prepared) retires() *retirement {
 	}
 	r.generation, r.drain = n.old.generation, n.snap.cfg.System.ReloadDrain
 	for id, route := range n.old.routes {
-		if n.snap.routes[id] != route {
+		// With other limits a route is another object, but exchanges on the old one need nothing that is closed.
+		if now := n.snap.routes[id]; now != route && !sameRoute(n.old, n.snap, route, now) {
 			r.routes[route] = true
 		}
 	}
@@ -133,10 +134,10 @@ func (p *Proxy) dispose(r *retirement) {
 	}
 }
 
-// forget drops the counts and metrics of what no configuration in memory has, so that reloads with ever new ids need no more
-// memory. The lifecycle lock is held.
+// forget drops the counts and metrics of what no configuration in memory has, so that reloads with ever new ids need
+// no more memory. A snapshot that is being built may have taken some already. The lifecycle lock is held.
 func (p *Proxy) forget() {
-	if len(p.retiring) > 0 {
+	if len(p.retiring) > 0 || p.preparing {
 		return
 	}
 	s := p.snapshot.Load()

@@ -29,7 +29,7 @@ const (
 // arrows lists the packages and what each may import of this module. Everything else is forbidden, so a
 // new package starts with a line here.
 var arrows = map[string][]string{
-	"sentinel/cmd/sentinel": {"sentinel"},
+	"sentinel/cmd/sentinel": {"sentinel", "sentinel/internal/process"},
 	"sentinel/cmd/sentinel-agent": {
 		"sentinel/agent", "sentinel/cmd/sentinel-agent/auth", "sentinel/cmd/sentinel-agent/lua",
 		"sentinel/cmd/sentinel-agent/ratelimit", "sentinel/cmd/sentinel-agent/waf",
@@ -56,6 +56,7 @@ var arrows = map[string][]string{
 	"sentinel/internal/config":  {"sentinel/internal/wire"},
 	"sentinel/internal/health":  {},
 	"sentinel/internal/limit":   {},
+	"sentinel/internal/process": {},
 	"sentinel/internal/route":   {"sentinel/internal/wire"},
 	"sentinel/internal/upstream": {
 		"sentinel/internal/balance", "sentinel/internal/breaker", "sentinel/internal/health", "sentinel/internal/limit",

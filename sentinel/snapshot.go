@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
@@ -132,11 +133,12 @@ func (s *snapshot) pool(id string) *upstream.Pool {
 
 func (p *Proxy) buildRoutes(s *snapshot, kept *adoption) error {
 	for i := range s.cfg.Routes {
+		runtime.Gosched() // requests go first
 		r, err := p.bindRoute(s, &s.cfg.Routes[i], kept)
 		if err != nil {
 			return err
 		}
-		s.routes[r.id] = kept.route(s.cfg, r)
+		s.routes[r.id] = kept.route(s, r)
 	}
 	return nil
 }

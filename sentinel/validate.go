@@ -2,11 +2,12 @@ package sentinel
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ func (r *Report) warn(format string, args ...any) {
 
 const (
 	dialTimeout   = 5 * time.Second
+	maxProbes     = 32 // connections tried at once
 	expiresSoon   = 30 * 24 * time.Hour
 	maxUnixSocket = 107 // bytes of a Unix socket's path, unix(7)
 )
@@ -60,82 +62,92 @@ func (in *Inspection) Validate(ctx context.Context, o ValidateOptions) *Report {
 	return r
 }
 
-func (in *Inspection) validateCerts(r *Report) {
-	for i := range in.cfg.Listeners {
-		l := &in.cfg.Listeners[i]
-		if l.TLS == nil {
-			continue
-		}
-		r.checkCert(l.ID, l.TLS.CertFile, l.TLS.KeyFile)
-		for _, sni := range l.TLS.SNI {
-			r.checkCert(l.ID, sni.CertFile, sni.KeyFile)
-		}
-	}
-}
-
-func (r *Report) checkCert(listener, certFile, keyFile string) {
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		r.fail("listener %q: certificate %s: %v", listener, certFile, err)
-		return
-	}
-	switch left := time.Until(pair.Leaf.NotAfter); {
-	case left < 0:
-		r.fail("listener %q: certificate %s expired on %s", listener, certFile, pair.Leaf.NotAfter.Format(time.DateOnly))
-	case left < expiresSoon:
-		r.warn("listener %q: certificate %s expires on %s", listener, certFile, pair.Leaf.NotAfter.Format(time.DateOnly))
-	}
-}
-
 // validateAgents connects to each agent and says nothing: the http transport, which is not built, is left out.
 func (in *Inspection) validateAgents(ctx context.Context, r *Report) {
 	for i := range in.cfg.Agents {
 		a := &in.cfg.Agents[i]
 		switch a.Transport {
 		case "unix":
-			r.checkSocket(ctx, a)
+			r.checkSocket(ctx, a, in.file(a.Address))
 		case "grpc":
-			r.connect(ctx, fmt.Sprintf("agent %q: address", a.ID), "tcp", a.Address)
+			r.connect(ctx, []probe{{what: fmt.Sprintf("agent %q: address", a.ID), network: "tcp", address: a.Address}})
 		}
 	}
 }
 
-func (r *Report) checkSocket(ctx context.Context, a *config.Agent) {
-	info, err := os.Stat(a.Address)
+func (r *Report) checkSocket(ctx context.Context, a *config.Agent, path string) {
+	info, err := os.Stat(path)
 	switch {
-	case len(a.Address) > maxUnixSocket:
-		r.fail("agent %q: socket path %s is over %d bytes", a.ID, a.Address, maxUnixSocket)
+	case len(path) > maxUnixSocket:
+		r.fail("agent %q: socket path %s is over %d bytes", a.ID, path, maxUnixSocket)
 	case err != nil:
-		r.fail("agent %q: socket %s: %v", a.ID, a.Address, errors.Unwrap(err))
+		r.fail("agent %q: socket %s: %v", a.ID, path, errors.Unwrap(err))
 	case info.Mode()&os.ModeSocket == 0:
-		r.fail("agent %q: %s is no socket", a.ID, a.Address)
+		r.fail("agent %q: %s is no socket", a.ID, path)
 	default:
-		r.connect(ctx, fmt.Sprintf("agent %q: socket", a.ID), "unix", a.Address)
+		r.connect(ctx, []probe{{what: fmt.Sprintf("agent %q: socket", a.ID), network: "unix", address: path}})
 	}
+}
+
+// file is where the proxy will find a file that the configuration names.
+func (in *Inspection) file(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(in.cfg.System.WorkingDir, name)
 }
 
 func (in *Inspection) validateTargets(ctx context.Context, r *Report) {
+	var probes []probe
 	for i := range in.cfg.Upstreams {
 		u := &in.cfg.Upstreams[i]
 		for _, t := range u.Targets {
-			r.connect(ctx, fmt.Sprintf("upstream %q: target", u.ID), "tcp", t.Address)
+			probes = append(probes, probe{what: fmt.Sprintf("upstream %q: target", u.ID), network: "tcp", address: t.Address})
 		}
+	}
+	r.connect(ctx, probes)
+}
+
+// probe is one address to connect to.
+type probe struct {
+	what, network, address string // what is the address of
+	err                    error
+}
+
+// connect reports what does not answer. Many are tried at once: each may take dialTimeout.
+func (r *Report) connect(ctx context.Context, probes []probe) {
+	places := make(chan struct{}, maxProbes)
+	var all sync.WaitGroup
+	for i := range probes {
+		places <- struct{}{}
+		all.Go(func() {
+			probes[i].dial(ctx)
+			<-places
+		})
+	}
+	all.Wait()
+	for i := range probes {
+		r.judge(&probes[i])
 	}
 }
 
-// connect reports whether something answers at an address. what names it.
-func (r *Report) connect(ctx context.Context, what, network, address string) {
+func (p *probe) dial(ctx context.Context) {
 	d := net.Dialer{Timeout: dialTimeout}
-	c, err := d.DialContext(ctx, network, address)
+	c, err := d.DialContext(ctx, p.network, p.address)
+	if p.err = err; err == nil {
+		_ = c.Close()
+	}
+}
+
+func (r *Report) judge(p *probe) {
 	var timeout net.Error
 	switch {
-	case err == nil:
-		_ = c.Close()
-	case errors.Is(err, syscall.ECONNREFUSED):
-		r.fail("%s %s refused the connection", what, address)
-	case errors.As(err, &timeout) && timeout.Timeout():
-		r.warn("%s %s did not answer within %s", what, address, dialTimeout)
+	case p.err == nil:
+	case errors.Is(p.err, syscall.ECONNREFUSED):
+		r.fail("%s %s refused the connection", p.what, p.address)
+	case errors.As(p.err, &timeout) && timeout.Timeout():
+		r.warn("%s %s did not answer within %s", p.what, p.address, dialTimeout)
 	default:
-		r.fail("%s %s: %v", what, address, err)
+		r.fail("%s %s: %v", p.what, p.address, p.err)
 	}
 }

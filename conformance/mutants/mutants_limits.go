@@ -15,7 +15,7 @@ var limitMutants = []mutant{
 		Rule: "one IPv6 host has 2^64 addresses to come from",
 	},
 	{
-		Name: "limits/client-kept", File: "sentinel/conn.go", Tests: scenario("TestClientConnectionLimit"),
+		Name: "limits/client-kept", File: "sentinel/conn.go", Tests: scenarios("TestClientConnectionLimit"),
 		Old:  "\tc.closeAccount()\n\tc.p.closed()\n",
 		New:  "\tc.p.closed()\n",
 		Rule: "a connection that ended is nobody's",
@@ -27,7 +27,7 @@ var limitMutants = []mutant{
 		Rule: "config.md 8.2: a bucket has burst tokens",
 	},
 	{
-		Name: "limits/refused-pays", File: "sentinel/rates.go", Tests: scenario("TestRateTogether"),
+		Name: "limits/refused-pays", File: "sentinel/rates.go", Tests: scenarios("TestRateTogether"),
 		Old:  "\t\t\t\tx.unspend(i)\n",
 		New:  "",
 		Rule: "one client over its own limit must not use up what everybody shares",
@@ -45,19 +45,19 @@ var limitMutants = []mutant{
 		Rule: "a flood of new keys must not free the one that was just refused",
 	},
 	{
-		Name: "limits/header-for-everybody", File: "sentinel/rates.go", Tests: scenario("TestRateKeys"),
+		Name: "limits/header-for-everybody", File: "sentinel/rates.go", Tests: scenarios("TestRateKeys"),
 		Old:  "return limit.KeyOf(x.req.Fields[i].Value)",
 		New:  "return l.fixed",
 		Rule: "config.md 8.2: key header:<Name> is the header's value",
 	},
 	{
-		Name: "limits/theirs-beside-ours", File: "sentinel/rates.go", Tests: scenario("TestRateKeys"),
+		Name: "limits/theirs-beside-ours", File: "sentinel/rates.go", Tests: scenarios("TestRateKeys"),
 		Old:  "if !isQuota(f[i].Name) {",
 		New:  "if true {",
 		Rule: "a client must not read two limits in one answer",
 	},
 	{
-		Name: "limits/drain-waits", File: "sentinel/rates.go", Tests: scenario("TestRateDelayEnds"),
+		Name: "limits/drain-waits", File: "sentinel/rates.go", Tests: scenarios("TestRateDelayEnds"),
 		Old:  "\t\tcase <-x.p.stopped:\n",
 		New:  "",
 		Rule: "a drain ends what a rate limit holds back",
@@ -69,13 +69,13 @@ var limitMutants = []mutant{
 		Rule: "config.md 8.2: the default is for routes without a limit of their own",
 	},
 	{
-		Name: "limits/place-kept", File: "sentinel/limits.go", Tests: scenario("TestRouteLimit"),
+		Name: "limits/place-kept", File: "sentinel/limits.go", Tests: scenarios("TestRouteLimit"),
 		Old:  "\tif x.places.route {\n\t\tx.route.use.requests.Leave()\n\t}\n",
 		New:  "",
 		Rule: "what an exchange takes is given back",
 	},
 	{
-		Name: "limits/turn-lost", File: "sentinel/limits.go", Tests: scenario("TestInFlightLine"),
+		Name: "limits/turn-lost", File: "sentinel/limits.go", Tests: scenarios("TestInFlightLine"),
 		Old:  "x.places.request = err == nil\n\tswitch",
 		New:  "x.places.request = false\n\tswitch",
 		Rule: "who waited has a place, and gives it back",

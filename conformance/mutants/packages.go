@@ -9,6 +9,8 @@ const (
 	pools       = "./sentinel/internal/upstream"
 	bounds      = "./sentinel/internal/limit"
 	engine      = "./sentinel"
+	process     = "./sentinel/internal/process"
+	command     = "./sentinel/cmd/sentinel"
 	conformance = "./conformance"
 )
 
@@ -18,8 +20,10 @@ func inPools(which string) []tests  { return []tests{{pools, "^(" + which + ")$"
 func inLimits(which string) []tests { return []tests{{bounds, "^(" + which + ")$"}} }
 func inEngine(which string) []tests { return []tests{{engine, "^(" + which + ")$"}} }
 
-// scenario is one test of the conformance suite by name.
-func scenario(name string) []tests { return []tests{{conformance, "^" + name + "$"}} }
+// inProcess, inCommand and scenarios are the same for the process, the command and the black-box suite.
+func inProcess(which string) []tests { return []tests{{process, "^(" + which + ")$"}} }
+func inCommand(which string) []tests { return []tests{{command, "^(" + which + ")$"}} }
+func scenarios(which string) []tests { return []tests{{conformance, "^(" + which + ")$"}} }
 
 // inRouting is all tests of its package: they take no time.
 var inRouting = []tests{{routing, "."}}

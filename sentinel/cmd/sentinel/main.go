@@ -6,18 +6,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel"
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/process"
 )
 
 // Exit codes.
 const (
 	exitOK      = 0
-	exitConfig  = 1 // the configuration cannot be used, or the command line
+	exitConfig  = 1 // the configuration cannot be used, or the command line; or a drain was cut short
 	exitRuntime = 2 // the system said no: a port in use, a log that cannot be written; or the checked agent failed
 )
 
@@ -35,8 +34,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	return c.code(root.ExecuteContext(ctx))
+}
+
+// code prints what a command failed with and returns the exit code for it.
+func (c *command) code(err error) int {
 	var bad *sentinel.ConfigError
+	var child *process.ChildError
 	switch {
 	case err == nil:
 		return exitOK
@@ -45,10 +49,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errAgent):
 		return exitRuntime
 	case errors.As(err, &bad):
-		c.report(stderr, bad)
+		c.report(c.stderr, bad)
 		return exitConfig
 	}
-	_, _ = fmt.Fprintln(stderr, "sentinel:", err)
+	_, _ = fmt.Fprintln(c.stderr, "sentinel:", err)
+	if errors.As(err, &child) && child.Code > 0 {
+		return child.Code // it ended instead of us
+	}
 	if c.serving {
 		return exitRuntime
 	}
@@ -93,8 +100,8 @@ func (c *command) root() *cobra.Command {
 	flags.BoolVar(&c.verbose, "verbose", false, "log at debug level")
 	flags.BoolVar(&c.json, "json", false, "print problems and results as JSON")
 	root.Flags().BoolVarP(&c.test, "test", "t", false, "test the configuration and exit")
-	root.Flags().BoolVarP(&c.daemon, "daemon", "d", false, "run in the background")
-	root.Flags().BoolVarP(&c.upgrade, "upgrade", "u", false, "take over from a running process")
+	root.Flags().BoolVarP(&c.daemon, "daemon", "d", false, "run in the background, as with daemon in the configuration")
+	root.Flags().BoolVarP(&c.upgrade, "upgrade", "u", false, "have the running process replaced by the program that is installed now")
 	root.Flags().BoolP("version", "V", false, "print the version and exit")
 	root.AddCommand(
 		&cobra.Command{Use: "run", Short: "Serve (the default)", Args: cobra.NoArgs, RunE: c.serve},
@@ -123,53 +130,4 @@ func (c *command) serveOrTest(cmd *cobra.Command, args []string) error {
 		return c.testConfig(cmd, args)
 	}
 	return c.serve(cmd, args)
-}
-
-var (
-	errDaemon  = errors.New("--daemon is not supported in this build: use a service manager")
-	errUpgrade = errors.New("--upgrade is not supported in this build")
-)
-
-// serve runs the proxy until SIGTERM or SIGINT, which drain it; a second one ends it at once.
-func (c *command) serve(cmd *cobra.Command, _ []string) error {
-	switch {
-	case c.daemon:
-		return errDaemon
-	case c.upgrade:
-		return errUpgrade
-	}
-	p, err := sentinel.New(sentinel.Options{Path: c.config, Verbose: c.verbose})
-	c.serving = true
-	if err != nil {
-		return err //nolint:wrapcheck // run tells its kinds apart
-	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	signal.Ignore(syscall.SIGPIPE) // whoever read our output may leave: the log writer deals with it
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	go c.housekeeping(ctx, stop, p, signals)
-	p.Run(ctx)
-	return nil
-}
-
-// housekeeping handles the signals that do not end the process. Once it is draining, the default
-// handling is back, so that a second SIGTERM ends it.
-func (c *command) housekeeping(ctx context.Context, stop func(), p *sentinel.Proxy, signals <-chan os.Signal) {
-	for {
-		select {
-		case <-ctx.Done():
-			stop()
-			return
-		case s := <-signals:
-			if s == syscall.SIGHUP {
-				go func() { _, _ = p.Reload(ctx, "SIGHUP") }() // its outcome is in the log; more of them become one
-				continue
-			}
-			if err := p.ReopenLogs(); err != nil {
-				_, _ = fmt.Fprintln(c.stderr, "sentinel:", err)
-			}
-		}
-	}
 }

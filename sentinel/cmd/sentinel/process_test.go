@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,42 +25,71 @@ const asProgram = "SENTINEL_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
+		fated()
+		if os.Getenv("LISTEN_FDS") != "" {
+			// systemd does this between fork and exec, which os/exec cannot.
+			_ = os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+		}
 		main()
 	}
 	os.Exit(m.Run())
 }
 
-// process is a running program.
-type process struct {
+// program is a running one.
+type program struct {
 	*exec.Cmd
 	lines chan string // of standard error
+	seen  []string    // the lines that were waited for or passed over
 	addr  string      // of the listener "main"
 	ended chan error
 }
 
 // start runs the program and waits until its listener is bound.
-func start(t *testing.T, args ...string) *process {
+func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &process{Cmd: exec.Command(os.Args[0], args...), lines: make(chan string, 1000), ended: make(chan error, 1)}
+	return startProgram(t, os.Args[0], nil, args...)
+}
+
+// startProgram is start for a link to the program and with more environment.
+func startProgram(t *testing.T, file string, env []string, args ...string) *program {
+	t.Helper()
+	p := prepare(file, args...)
+	p.Env = append(p.Env, env...)
+	p.begin(t)
+	return p
+}
+
+func prepare(file string, args ...string) *program {
+	p := &program{Cmd: exec.Command(file, args...), lines: make(chan string, 1000), ended: make(chan error, 1)}
 	p.Env = append(os.Environ(), asProgram+"=1")
-	out, err := p.StderrPipe()
+	return p
+}
+
+// begin starts the program and waits until its listener is bound.
+func (p *program) begin(t *testing.T) {
+	t.Helper()
+	out, in, err := os.Pipe() // ours: a successor writes to it too, when the first process has ended
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Start(); err != nil {
+	p.Stderr = in
+	err = p.Start()
+	_ = in.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
+	go func() { p.ended <- p.Wait() }()
 	go func() {
 		for s := bufio.NewScanner(out); s.Scan(); {
 			p.lines <- s.Text()
 		}
 		close(p.lines)
-		p.ended <- p.Wait()
 	}()
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
-		for range p.lines { // until its end
+		for range p.lines { // until the end of the last one
 		}
+		_ = out.Close()
 	})
 	p.await(t, "the listener", func(line string) bool {
 		var e struct{ Msg, Listener, Address string }
@@ -68,31 +98,41 @@ func start(t *testing.T, args ...string) *process {
 		}
 		return p.addr != ""
 	})
-	return p
+}
+
+// closed waits until nobody listens at an address.
+func closed(t *testing.T, addr string) {
+	t.Helper()
+	eventually(t, "nobody listens at "+addr, func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
 }
 
 // await reads standard error up to a line.
-func (p *process) await(t *testing.T, what string, is func(string) bool) {
+func (p *program) await(t *testing.T, what string, is func(string) bool) {
 	t.Helper()
 	limit := time.After(patience)
-	var seen []string
 	for {
 		select {
 		case line, open := <-p.lines:
 			if !open {
-				t.Fatalf("ended before %s: %q", what, seen)
+				t.Fatalf("ended before %s: %q", what, p.seen)
 			}
+			p.seen = append(p.seen, line)
 			if is(line) {
 				return
 			}
-			seen = append(seen, line)
 		case <-limit:
-			t.Fatalf("no line about %s: %q", what, seen)
+			t.Fatalf("no line about %s: %q", what, p.seen)
 		}
 	}
 }
 
-func (p *process) signal(t *testing.T, s syscall.Signal) {
+func (p *program) signal(t *testing.T, s syscall.Signal) {
 	t.Helper()
 	if err := p.Process.Signal(s); err != nil {
 		t.Fatal(err)
@@ -100,7 +140,7 @@ func (p *process) signal(t *testing.T, s syscall.Signal) {
 }
 
 // exit waits for the end and returns the exit code, -1 for a signal.
-func (p *process) exit(t *testing.T) int {
+func (p *program) exit(t *testing.T) int {
 	t.Helper()
 	select {
 	case err := <-p.ended:
@@ -141,7 +181,7 @@ func holding(t *testing.T) (address string, asked <-chan struct{}, release chan<
 }
 
 // inFlight starts the program with one request that the origin holds.
-func inFlight(t *testing.T) (p *process, client net.Conn, release chan<- struct{}) {
+func inFlight(t *testing.T) (p *program, client net.Conn, release chan<- struct{}) {
 	t.Helper()
 	origin, asked, release := holding(t)
 	p = start(t, "-c", write(t, strings.ReplaceAll(goodConfig, "ORIGIN", origin)))
@@ -171,13 +211,7 @@ func TestTermination(t *testing.T) {
 			t.Parallel()
 			p, client, release := inFlight(t)
 			p.signal(t, s)
-			for { // until nothing new is accepted
-				c, err := net.Dial("tcp", p.addr)
-				if err != nil {
-					break
-				}
-				_ = c.Close()
-			}
+			closed(t, p.addr)
 			release <- struct{}{}
 			resp, err := http.ReadResponse(bufio.NewReader(client), nil)
 			if err != nil || resp.StatusCode != http.StatusOK || !resp.Close {
@@ -224,19 +258,10 @@ func TestLogRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.signal(t, syscall.SIGUSR1)
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	limit := time.After(patience)
-	for {
-		if _, err := os.Stat(file); err == nil {
-			break
-		}
-		select {
-		case <-look.C:
-		case <-limit:
-			t.Fatal("no new file")
-		}
-	}
+	eventually(t, "a new file", func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	})
 	get(t, p.addr)
 	p.signal(t, syscall.SIGTERM)
 	if code := p.exit(t); code != 0 {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -54,6 +55,7 @@ func each[T any](d *document, k kind, read func(*node) T) (list []T) {
 	if nodes := d.definitions[k]; len(nodes) > 0 {
 		list = make([]T, len(nodes))
 		for i, n := range nodes {
+			runtime.Gosched() // as in kdlParser.node
 			list[i] = read(n)
 		}
 	}

@@ -32,6 +32,7 @@ func Lint(c *Config) []Problem {
 	}
 	l.waf()
 	l.observability()
+	l.process()
 	return l.problems
 }
 
@@ -241,5 +242,19 @@ func (l *linter) observability() {
 	}
 	if o.Logging.Access == nil {
 		l.warn(l.top(), "observability.logging.access-log", "the access log is off", "add access-log { }")
+	}
+}
+
+// process looks at what the process itself is asked for.
+func (l *linter) process() {
+	s := &l.c.System
+	if !s.Daemon {
+		return
+	}
+	if s.PIDFile == "" {
+		l.warn(l.top(), "system.daemon", "in the background without a pid-file", "signals have no address and --upgrade cannot find the process; add pid-file \"…\"")
+	}
+	if a := l.c.Observability.Logging.Access; a != nil && a.File == "-" {
+		l.warn(l.top(), "observability.logging.access-log.file", "standard output is gone in the background", "expected a file")
 	}
 }

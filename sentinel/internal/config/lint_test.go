@@ -90,6 +90,8 @@ func TestLint(t *testing.T) {
 		{name: "agent in the clear", old: `unix-socket "/run/w.sock"`, new: `grpc "a.example:1"`, want: []string{"requests go to a.example:1 in the clear"}},
 		{name: "agent on this machine", old: `unix-socket "/run/w.sock"`, new: `grpc "127.0.0.1:1"`},
 		{name: "no access log", old: `access-log { file "-" }`, want: []string{"1:1: observability.logging.access-log: the access log is off"}},
+		{name: "daemon", old: "system { }", new: `system { daemon #true }`, want: []string{"in the background without a pid-file", "standard output is gone"}},
+		{name: "daemon with a pid-file", old: "system { }", new: `system { daemon #true; pid-file "/run/s/pid" }`, want: []string{"standard output is gone"}},
 		{name: "no metrics", old: "  metrics { }\n", want: []string{"metrics are off"}},
 		{name: "public metrics", old: "metrics { }", new: `metrics { address "0.0.0.0:9090" }`, want: []string{"metrics answer on 0.0.0.0:9090"}},
 		{name: "no minimum rate", old: `protocol "https"`, new: "protocol \"https\"\nmin-body-rate-bytes 0", want: []string{"no minimum rate for request bodies"}},

@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"path/filepath"
+)
 
 // system reads the block `system`. The environment comes before the file where a container sets it.
 func (r *reader) system(b *block) System {
@@ -12,6 +15,8 @@ func (r *reader) system(b *block) System {
 		WorkerThreads:   b.integer("worker-threads", 0, span{0, 1024}),
 		MaxConnections:  b.integer("max-connections", 10_000, positive),
 		ShutdownTimeout: b.seconds("graceful-shutdown-timeout-secs", 30, secondsOr0),
+		ShutdownDelay:   b.seconds("shutdown-delay-secs", 0, secondsOr0),
+		UpgradeTimeout:  b.seconds("upgrade-timeout-secs", 30, secondsMax),
 		ReloadDrain:     b.seconds("reload-drain-secs", 60, secondsOr0),
 		TraceIDFormat:   b.choice("trace-id-format", "tinyflake", oneOf("tinyflake", "uuid uuid4 uuidv4")),
 		AdminSocket:     b.text("admin-socket", ""),
@@ -23,6 +28,11 @@ func (r *reader) system(b *block) System {
 		WorkingDir:      b.text("working-directory", ""),
 		RouteCacheSize:  b.integer("route-cache-size", 1000, positive),
 	}
+	if s.WorkingDir != "" && !filepath.IsAbs(s.WorkingDir) { // a reload would look for it below itself
+		b.fail("working-directory", kdlQuote(s.WorkingDir)+" is a relative name", "expected an absolute one")
+		s.WorkingDir = ""
+	}
+	b.needs("pid-file", s.PIDFile, directory(filepath.Dir(s.PIDFile)))
 	b.needs("admin-socket", s.AdminSocket, socket(s.AdminSocket))
 	b.needs("user", s.User, account(s.User))
 	b.needs("group", s.Group, group(s.Group))

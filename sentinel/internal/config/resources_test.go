@@ -138,7 +138,9 @@ func TestResources(t *testing.T) {
 		{name: "audit log", text: audit("audit.log")},
 		{name: "audit log to output", text: audit("-")},
 		{name: "audit log nowhere", text: audit("nowhere/audit.log"), problem: "audit-log.file: cannot write nowhere/audit.log: no such file or directory"},
-		{name: "working directory", text: withSystem(`working-directory "nowhere"`), problem: "system.working-directory: directory nowhere"},
+		{name: "working directory", text: withSystem(`working-directory "/no/where"`), problem: "system.working-directory: directory /no/where"},
+		{name: "pid-file", text: withSystem(`pid-file "pid"`)},
+		{name: "pid-file nowhere", text: withSystem(`pid-file "nowhere/pid"`), problem: "system.pid-file: directory nowhere: no such file or directory"},
 		{name: "user", text: withSystem(`user "no-such-user-here"`), problem: "system.user: user: unknown user no-such-user-here"},
 		{name: "group", text: withSystem(`group "no-such-group-here"`), problem: "system.group: group: unknown group no-such-group-here"},
 	}

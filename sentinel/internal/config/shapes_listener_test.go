@@ -8,7 +8,7 @@ import (
 )
 
 func TestSystemShapes(t *testing.T) {
-	def := System{MaxConnections: 10_000, ShutdownTimeout: 30 * time.Second, ReloadDrain: time.Minute, TraceIDFormat: "tinyflake", RouteCacheSize: 1000}
+	def := System{MaxConnections: 10_000, ShutdownTimeout: 30 * time.Second, ReloadDrain: time.Minute, UpgradeTimeout: 30 * time.Second, TraceIDFormat: "tinyflake", RouteCacheSize: 1000}
 	with := func(change func(*System)) System {
 		s := def
 		change(&s)
@@ -23,9 +23,10 @@ func TestSystemShapes(t *testing.T) {
 			warnings: []string{"it replaces the one at test.kdl:1:1"},
 		},
 		{name: "all", text: withSystem(`worker-threads 2; max-connections 5; graceful-shutdown-timeout-secs 0; reload-drain-secs 7; admin-socket "/a"; trace-id-format "uuid4"
-			auto-reload true; daemon #true; pid-file "/p"; user "u"; group "g"; working-directory "/w"; route-cache-size 7`), want: System{
+			auto-reload true; daemon #true; pid-file "/p"; user "u"; group "g"; working-directory "/w"; route-cache-size 7
+			shutdown-delay-secs 3; upgrade-timeout-secs 9`), want: System{
 			WorkerThreads: 2, MaxConnections: 5, ReloadDrain: 7 * time.Second, AdminSocket: "/a", TraceIDFormat: "uuid", AutoReload: true, Daemon: true, PIDFile: "/p", User: "u", Group: "g",
-			WorkingDir: "/w", RouteCacheSize: 7,
+			WorkingDir: "/w", RouteCacheSize: 7, ShutdownDelay: 3 * time.Second, UpgradeTimeout: 9 * time.Second,
 		}},
 		{name: "numbers", text: withSystem("max-connections 1_000; route-cache-size 0x10"), want: with(func(s *System) { s.MaxConnections, s.RouteCacheSize = 1000, 16 })},
 		{name: "null", text: withSystem("pid-file #null; user null"), want: def},

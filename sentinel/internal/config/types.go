@@ -44,6 +44,8 @@ type System struct {
 	WorkerThreads   int           // 0: leave GOMAXPROCS alone
 	MaxConnections  int           // open client connections over all listeners
 	ShutdownTimeout time.Duration // drain budget on SIGTERM
+	ShutdownDelay   time.Duration // from not ready to the closing of listeners
+	UpgradeTimeout  time.Duration // until the program that takes over must be ready
 	ReloadDrain     time.Duration // for exchanges on what a reload dropped or changed
 	TraceIDFormat   string        // "tinyflake" or "uuid"
 	AdminSocket     string        // path of the Unix socket for `reload` and `status`; empty: none
