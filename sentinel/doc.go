@@ -18,6 +18,8 @@
 //  4. admit.go refuses what no route may see.
 //  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
 //     admit.go applies the route's limits and its encoded-slash rule.
+//     filters.go puts the filters in place that look at bodies: compress.go encodes answers, witness.go writes down
+//     what passes. cors.go answers preflights, and says who may read answers.
 //  6. limits.go says whether the request may go on now: memory.go, rates.go, then places among the requests of its
 //     route and of all; it may have to wait.
 //  7. consult.go asks the route's agents about the head, all at once; counsel.go keeps what they say until the
@@ -48,7 +50,7 @@
 // # Invariants
 //
 //   - Every exchange that begins is recorded once.
-//   - Nothing is sent to the client but by downstream.go, splice.go and tunnel.go, and no step answers a
+//   - Nothing is sent to the client but by downstream.go, splice.go and tunnel.go (compress.go and witness.go stand before the first), and no step answers a
 //     Reason but through refuse.go.
 //   - Nothing of a request is sent twice unless its Reason's retry rule allows that.
 //   - What an exchange takes of the limits is given back once, at its end.
@@ -78,6 +80,7 @@
 //	tunnelUp           one for each upgraded connection; ends with its direction, and its exchange waits
 //	sweeper.run        one; reads watches, marks and wakes; ends with the proxy
 //	events.run         one; writes changes of upstreams to the logs; ends when the proxy has
+//	notes.run          one; writes what log filters note to the log; ends when the proxy has
 //	upstream.Pool      one for each probed target and one for its names; end with Close
 //	Proxy.drain        one while the proxy ends, waiting for the connections
 //	debug.FreeOSMemory one now and then, after a burst

@@ -83,7 +83,7 @@ func (c *conn) fill() Reason { return c.read(c.x.bodyRoom()) }
 
 // read reads request body bytes into room, which is the buffer behind in[w].
 func (c *conn) read(room []byte) Reason {
-	c.upload.enter(readingBody, c.p.sweeper.now(), c.l.bodyIdle)
+	c.upload.enter(readingBody, c.p.sweeper.now(), c.bodyLimit())
 	n, err := c.nc.Read(room)
 	r := c.leaveUpload(bodyTimeout)
 	c.x.w += n
@@ -96,6 +96,14 @@ func (c *conn) read(room []byte) Reason {
 		return truncated
 	}
 	return clientGone
+}
+
+// bodyLimit is how long the request's body may pause: what the route's timeout filter says, or the listener.
+func (c *conn) bodyLimit() tick {
+	if c.x.route != nil && c.x.route.bodyIdle > 0 {
+		return c.x.route.bodyIdle
+	}
+	return c.l.bodyIdle
 }
 
 func (c *conn) gather(length int) Reason {
@@ -114,7 +122,7 @@ func (c *conn) gather(length int) Reason {
 // slow reports a body that comes at less than the listener's minimum rate, once it has had the idle time.
 func (c *conn) slow() Reason {
 	elapsed := int64((c.p.sweeper.now() - c.x.bodyStart) & tickMask)
-	if c.l.minRate == 0 || elapsed <= int64(c.l.bodyIdle) {
+	if c.l.minRate == 0 || elapsed <= int64(c.bodyLimit()) {
 		return none
 	}
 	if (c.x.received+int64(c.x.w-c.x.r))*int64(ticks(time.Second)) < elapsed*c.l.minRate {

@@ -133,7 +133,7 @@ func (x *exchange) editResponse() {
 		}
 	}
 	x.fields = x.ownFields(f, &seen)
-	x.fields = x.route.responseEdits.apply(x.fields)
+	x.fields = x.route.editAnswer(x, x.fields)
 }
 
 // ownFields adds what every response carries unless it is there: Date (RFC 9110 6.6.1), the security

@@ -36,6 +36,7 @@ type exchange struct {
 	reply  reply
 	fields []wire.Field // the edited fields of the head being built
 	path   []byte       // scratch for a rewritten path
+	varied []byte       // what Vary fields were made to say
 
 	started  time.Time
 	trace    []byte // id, in traceBuf
@@ -67,6 +68,8 @@ type exchange struct {
 	quotaText [64]byte
 	hit       *rateLimit // that the request was over; nil: none
 	held      int64      // bytes of bodies that are in memory for the agents' sake
+	squeeze   squeezer   // on routes with a compress filter
+	seen      *witness   // on routes with a log filter; else nil
 	chosen    bool       // the client chose the trace id
 	delayed   bool       // a rate limit held the request back
 	waited    bool       // the request did not go on at once
@@ -85,7 +88,7 @@ func (x *exchange) serve() (keep bool) {
 	if reason == none {
 		reason = x.throttle()
 	}
-	if reason == none {
+	if reason == none && !x.isPreflight() {
 		reason = x.consult()
 	}
 	if reason == none {
@@ -121,6 +124,7 @@ func (x *exchange) finish(keep *bool) {
 		*keep = false
 		x.c.lingers = true
 	}
+	x.leaveFilters()
 	x.record()
 	x.p.metrics.ActiveRequests.Add(-1)
 	if x.counsel != nil {
@@ -170,6 +174,7 @@ func (x *exchange) match() Reason {
 	case x.snap.server:
 		return none
 	}
+	x.enterFilters()
 	return x.routeLimits()
 }
 
@@ -185,6 +190,8 @@ func (x *exchange) find() *boundRoute {
 // handle produces the answer.
 func (x *exchange) handle() Reason {
 	switch {
+	case x.isPreflight():
+		return x.answerPreflight()
 	case x.route.builtin != nil:
 		return x.builtin()
 	case x.route.pool != nil:
@@ -222,7 +229,7 @@ func (x *exchange) reset() {
 		x.p.held.Add(-x.held)
 		x.held = 0
 	}
-	x.counsel = nil
+	x.counsel, x.varied = nil, x.varied[:0]
 	x.quota, x.hit, x.delayed, x.waited = quota{}, nil, false, false
 	x.received, x.delivered, x.status, x.reason = 0, 0, 0, none
 	x.sent, x.cause, x.reply = time.Time{}, "", reply{}

@@ -154,7 +154,7 @@ func (x *exchange) connect(t *upstream.Target, fresh bool) (u *upstream.Conn, r 
 		return u, none
 	}
 	var err error
-	r = x.await(func(ctx context.Context) { u, err = t.Dial(ctx) }) // within connect-secs
+	r = x.await(func(ctx context.Context) { u, err = t.DialWithin(ctx, x.route.connectLimit) })
 	if r != none {
 		if u != nil {
 			u.Close()
@@ -276,6 +276,9 @@ func (x *exchange) encodeBody(out []byte) []byte {
 		out = append(out, data...)
 		x.r += n
 		x.received = int64(n)
+		if x.seen != nil {
+			x.seen.takeRequest(data, 0)
+		}
 	}
 	return out
 }

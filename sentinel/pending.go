@@ -25,11 +25,6 @@ func pending(c *config.Config) []string {
 	for i := range c.Upstreams {
 		pendingUpstream(&c.Upstreams[i], say)
 	}
-	for i := range c.Filters {
-		if f := &c.Filters[i]; f.Headers == nil && f.Agent == nil && f.RateLimit == nil {
-			say(f.Pos, "filter %q: type %q is not in this build: it does nothing", f.ID, f.Type)
-		}
-	}
 	return list
 }
 

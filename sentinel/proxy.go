@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/coding"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
 )
@@ -65,6 +66,8 @@ type Proxy struct {
 	snapshot  atomic.Pointer[snapshot]
 	exchanges freeList
 	pipes     pipeList
+	encoders  *coding.Pool // of compress filters
+	notes     *notes       // of log filters
 	sweeper   *sweeper
 	acceptors sync.WaitGroup
 	clients   sync.WaitGroup // connections; none is added once acceptors are gone
@@ -112,12 +115,15 @@ func New(o Options) (*Proxy, error) {
 
 func (p *Proxy) build(cfg *config.Config) error {
 	p.exchanges.p = p
+	p.encoders = coding.NewPool(maxEncoders)
 	p.instance = string(telemetry.NewIDs("uuid").Append(nil, p.began))
 	p.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: Version, Reasons: reasonWords()})
 	p.unrouted = p.metrics.Route(telemetry.NoRoute)
 	p.metrics.SetLimits(p.limits.stats)
 	p.events = newEvents(p.metrics.LogDropped("event"))
 	go p.events.run(p.logEvent)
+	p.notes = newNotes(p.metrics.LogDropped("filter"))
+	go p.notes.run(p.logNote)
 	first, err := p.prepare(cfg, nil)
 	if err != nil {
 		return err
@@ -133,6 +139,7 @@ func (p *Proxy) build(cfg *config.Config) error {
 	}
 	p.sweeper.everySecond = func() {
 		p.exchanges.trim()
+		p.encoders.Trim()
 		p.limits.trim(p.since(time.Now()))
 	}
 	if cfg.System.AdminSocket != "" {
@@ -359,6 +366,9 @@ func (p *Proxy) release() {
 	}
 	if p.events != nil {
 		p.events.close()
+	}
+	if p.notes != nil {
+		p.notes.close()
 	}
 	if p.demo != nil {
 		p.demo.close()

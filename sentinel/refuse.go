@@ -82,7 +82,7 @@ func (x *exchange) localReply(status int) {
 func (x *exchange) sendLocal(body []byte) Reason {
 	x.discardBody()
 	if x.route != nil {
-		x.fields = x.route.responseEdits.apply(x.fields)
+		x.fields = x.route.editAnswer(x, x.fields)
 	}
 	if c := x.counsel; c != nil && c.decided == nil {
 		x.fields = c.editedByAgents(x.fields, ofResponse)

@@ -138,6 +138,9 @@ func (x *exchange) brokenOff() Reason {
 
 // refill reads the next part of the answer into the buffer; ended says that it was complete before.
 func (x *exchange) refill(u *upstream.Conn) (ended bool, r Reason) {
+	if r := x.flushIdle(u); r != none {
+		return false, r
+	}
 	x.c.enter(readingAnswer, x.route.readLimit)
 	n, err := u.NetConn().Read(x.up)
 	x.trip.Used, x.trip.N = 0, n

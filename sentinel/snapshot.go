@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
@@ -59,10 +60,16 @@ type boundRoute struct {
 	acquired      *telemetry.Counter // connections taken from the upstream's pool
 	requestEdits  edits
 	responseEdits edits
+	cors          *crossOrigin // nil: no such filter, here and below
+	lateEdits     edits        // of filters that see answers after cors
+	compress      *compression
+	witness       *logRules
 	maxBody       int64
 	headLimit     tick // for the response head
 	readLimit     tick
 	writeLimit    tick
+	bodyIdle      tick          // for the request's body; 0: the listener's
+	connectLimit  time.Duration // 0: the upstream's
 	tunnelLimit   tick
 	retries       *retryRules
 	breaker       *routeBreaker // nil: none
@@ -215,7 +222,7 @@ func (p *Proxy) bindRoute(s *snapshot, c *config.Route, kept *adoption) (*boundR
 		r.tunnelLimit = ticks(c.Policies.Timeout)
 	}
 	r.bindLimits(p, cfg)
-	r.bindEdits(cfg, c)
+	r.bindFilters(cfg, c)
 	if r.pool != nil {
 		stats := p.metrics.Upstream(c.Upstream)
 		r.attempts, r.acquired = stats.Route(c.ID), &stats.PoolAcquired
@@ -225,37 +232,8 @@ func (p *Proxy) bindRoute(s *snapshot, c *config.Route, kept *adoption) (*boundR
 			r.breaker = p.bindBreaker(c, r.attempts)
 		}
 	}
+	r.overrideTimeouts(cfg, c)
 	return r, r.bindErrorPages(c.ErrorPages)
-}
-
-// bindEdits collects header edits in the order they apply: the route's policies, then its filters, which
-// see responses in reverse.
-func (r *boundRoute) bindEdits(cfg *config.Config, c *config.Route) {
-	request := []config.HeaderEdits{c.Policies.RequestHeaders}
-	response := []config.HeaderEdits{c.Policies.ResponseHeaders}
-	last := len(response)
-	for _, id := range c.Filters {
-		f := filterOf(cfg, id)
-		if f == nil || f.Headers == nil {
-			continue
-		}
-		if f.Headers.Phase != "response" {
-			request = append(request, f.Headers.Edits)
-		}
-		if f.Headers.Phase != "request" {
-			response = slices.Insert(response, last, f.Headers.Edits)
-		}
-	}
-	r.requestEdits, r.responseEdits = compileEdits(request...), compileEdits(response...)
-}
-
-func filterOf(cfg *config.Config, id string) *config.Filter {
-	for i := range cfg.Filters {
-		if cfg.Filters[i].ID == id {
-			return &cfg.Filters[i]
-		}
-	}
-	return nil
 }
 
 func (r *boundRoute) bindTimeouts(t *config.UpstreamTimeouts, c *config.Route) {

@@ -83,7 +83,7 @@ func splice(from, to, n int) (int64, error) {
 // canSplice reports whether the rest of the answer may pass outside our buffers: a known length, nothing
 // to frame, and plain sockets on both sides.
 func (x *exchange) canSplice(u *upstream.Conn) bool {
-	return x.answer.Left() >= spliceFrom && x.c.raw != nil && u.Raw() != nil
+	return x.answer.Left() >= spliceFrom && x.c.raw != nil && u.Raw() != nil && !x.wantsBody()
 }
 
 // spliceRest relays the rest of the answer's body inside the kernel.

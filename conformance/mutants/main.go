@@ -64,5 +64,5 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 func allMutants() []mutant {
 	return slices.Concat(headMutants, bodyMutants, pathMutants, routeMutants, editMutants, requestMutants, responseMutants,
-		upstreamMutants, agentMutants, limitMutants, processMutants)
+		upstreamMutants, agentMutants, limitMutants, filterMutants, processMutants)
 }

@@ -27,6 +27,9 @@ func Lint(c *Config) []Problem {
 	for i := range c.Upstreams {
 		l.upstream(&c.Upstreams[i])
 	}
+	for i := range c.Filters {
+		l.filter(&c.Filters[i])
+	}
 	for i := range c.Agents {
 		l.agent(&c.Agents[i])
 	}
@@ -79,15 +82,20 @@ func (l *linter) route(t *Route) {
 	}
 	asked := map[string]bool{}
 	for _, id := range t.Filters {
-		if f := l.filters[id]; f != nil && f.Agent != nil {
+		f := l.filters[id]
+		if f == nil {
+			continue
+		}
+		if f.Agent != nil {
 			l.failureModes(t, f.Agent, path)
 			l.askedTwice(t, f.Agent, asked, path)
 		}
+		l.preflights(t, f, path)
 	}
 }
 
 func (l *linter) forwarding(t *Route, path string) {
-	if t.Policies.Timeout == 0 {
+	if t.Policies.Timeout == 0 && !l.patience(t) {
 		l.warn(t.Pos, path, "no timeout of its own", "add policies { timeout-secs … }; the upstream's request timeout holds")
 	}
 	p := t.Retry

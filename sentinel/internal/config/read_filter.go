@@ -5,7 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
+
+// singular are the types of which a route may have one filter: two would contradict each other.
+var singular = map[string]bool{"cors": true, "compress": true, "timeout": true, "log": true}
 
 var filterTypes = oneOf("rate-limit", "headers", "cors", "compress", "timeout", "log", "agent").
 	ignoring("geo", "redirect", "url-rewrite")
@@ -65,7 +70,8 @@ func (b *block) cors() *CORS {
 	return c
 }
 
-// origins reads `*` or scheme://host[:port], which is what a browser sends.
+// origins reads `*`, `null` or scheme://host[:port], in the form in which a browser sends it: in lower case and
+// without the scheme's own port (HTML 7.1.1, RFC 6454 6.2).
 func (b *block) origins(name string) []string {
 	vs := b.values(name)
 	if len(vs) == 0 {
@@ -75,17 +81,34 @@ func (b *block) origins(name string) []string {
 	var list []string
 	for _, v := range vs {
 		s, ok := b.textOf(name, v)
-		_, host, hasScheme := strings.Cut(s, "://")
+		origin, isOrigin := serializedOrigin(s)
 		switch {
 		case !ok:
-		case s != "*" && s != "null" && (!hasScheme || host == "" || strings.ContainsAny(host, "/?# ,")):
-			b.wrong(name, v, `expected "*" or an origin such as "https://www.example.com", without a path`)
-		default:
-			list = append(list, s)
+		case !isOrigin:
+			b.wrong(name, v, `expected "*" or an origin such as "https://www.example.com", without a path and without a wildcard in it`)
+		case !slices.Contains(list, origin):
+			list = append(list, origin)
 		}
 	}
 	b.noteList(name, list)
 	return list
+}
+
+func serializedOrigin(s string) (string, bool) {
+	if s == "*" || s == "null" {
+		return s, true
+	}
+	scheme, host, ok := strings.Cut(strings.ToLower(s), "://")
+	if !ok || !isToken(scheme) || !wire.ValidAuthority([]byte(host)) || strings.ContainsAny(host, "*%_") {
+		return "", false
+	}
+	switch scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return scheme + "://" + host, host != ""
 }
 
 func (b *block) fieldNames(name string) (list []string) {
@@ -143,9 +166,9 @@ func (b *block) logFilter() *LogFilter {
 		Request:     b.boolean("log-request", true),
 		Response:    b.boolean("log-response", true),
 		Body:        b.boolean("log-body", false),
-		MaxBodySize: b.size("max-body-log-size", 4096, bytesMax),
+		MaxBodySize: b.size("max-body-log-size", 4096, span{1, 64 << 10}),
 		Level:       b.choice("level", "info", logLevels),
-		Fields:      b.texts("fields", nil),
+		Fields:      b.fieldNames("fields"),
 	}
 }
 

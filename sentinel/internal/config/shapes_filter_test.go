@@ -80,6 +80,9 @@ func TestFilterShapes(t *testing.T) {
 		{name: "cors options", text: withFilter(`type "cors"; allowed-origins "https://a.example"; allowed-methods "get"; allowed-headers "X-A"; exposed-headers "X-B"; allow-credentials #true; max-age-secs 0`), want: is("cors", func(f *Filter) {
 			f.CORS = &CORS{[]string{"https://a.example"}, []string{"GET"}, []string{"X-A"}, []string{"X-B"}, true, 0}
 		})},
+		{name: "cors origins as browsers write them", text: withFilter(`type "cors"; allowed-origins "HTTPS://A.example:443" "http://[::1]:80" "https://a.example" "null"`), want: is("cors", func(f *Filter) {
+			f.CORS = &CORS{AllowedOrigins: []string{"https://a.example", "http://[::1]", "null"}, AllowedMethods: methods, MaxAge: 24 * time.Hour}
+		})},
 		{name: "compress", text: withFilter(`type "compress"`), want: compress("gzip", "br")},
 		{name: "compress list", text: withFilter(`type "compress"; algorithms "brotli" "gzip" "zstd"`), want: compress("br", "gzip", "zstd")},
 		{name: "compress string", text: withFilter(`type "compress"; algorithms "gzip, br"`), want: compress("gzip", "br")},

@@ -119,7 +119,7 @@ func TestRouteLists(t *testing.T) {
 	type lists struct{ filters, listeners []string }
 	route := func(body string) string {
 		return systemPart + listenerPart + "routes {\nroute \"api\" { matches { path \"/\" }; upstream \"u\"\n" + body + "\n}\n}\n" + upstreamPart +
-			"filters { filter \"x\" { type \"log\" }; filter \"y\" type=\"log\"; filter \"guard\" { type \"agent\"; agent \"w\" } }\n" +
+			"filters { filter \"x\" { type \"log\" }; filter \"y\" type=\"headers\"; filter \"guard\" { type \"agent\"; agent \"w\" } }\n" +
 			"agents { agent \"w\" type=\"waf\" { unix-socket \"/run/w.sock\" } }\n"
 	}
 	pick := func(c *Config) lists { return lists{c.Routes[0].Filters, c.Routes[0].Listeners} }

@@ -23,6 +23,7 @@ func (r *reader) validate(c *Config, entry Pos) {
 	}
 	r.checkReferences()
 	r.checkPhases(c)
+	r.checkSingular(c)
 	r.checkResources(c.System.WorkingDir)
 	if r.problems.HasErrors() {
 		return // what follows could be their fault
@@ -52,6 +53,28 @@ func (r *reader) checkPhases(c *Config) {
 					Expected: "its events are " + strings.Join(taken, ", "),
 				})
 			}
+		}
+	}
+}
+
+// checkSingular reports routes with two filters of a type that makes sense once.
+func (r *reader) checkSingular(c *Config) {
+	types := map[string]string{}
+	for i := range c.Filters {
+		types[c.Filters[i].ID] = c.Filters[i].Type
+	}
+	for i := range c.Routes {
+		first := map[string]string{}
+		for _, id := range c.Routes[i].Filters {
+			kind := types[id]
+			if before, twice := first[kind]; twice && singular[kind] {
+				r.report(Problem{
+					Pos: c.Routes[i].Pos, Path: "routes.route " + kdlQuote(cut(c.Routes[i].ID)) + ".filters",
+					Found:    fmt.Sprintf("found two filters of type %s: %q and %q", kind, cut(before), cut(id)),
+					Expected: "expected one at most",
+				})
+			}
+			first[kind] = id
 		}
 	}
 }

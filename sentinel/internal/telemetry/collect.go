@@ -35,6 +35,8 @@ var (
 	inFlightDesc      = describe("in_flight_requests", "Requests that count for max-in-flight-requests.")
 	queuedDesc        = describe("queued_requests", "Requests in line for max-in-flight-requests.")
 	memoryShortDesc   = describe("memory_short", "1 while requests are refused because memory is short.")
+	compressedDesc    = describe("compressed_responses_total", "Answers whose body a compress filter encoded.", "coding")
+	bypassedDesc      = describe("compress_bypassed_total", "Answers that went out as they were for want of memory for an encoder.")
 
 	requestsDesc      = describe("requests_total", "Requests answered.", "route", "method", "status")
 	timesDesc         = describe("request_duration_seconds", "Time from the request to the end of its answer.", "route", "method")
@@ -80,7 +82,7 @@ var descs = []*prometheus.Desc{
 	upDesc, buildDesc, memoryDesc, cpuDesc, activeDesc, openDesc, connectionsDesc, handshakeDesc, reloadsDesc,
 	reloadedDesc, reloadOKDesc, generationDesc, liveDesc,
 	logDropsDesc, blockedDesc, rateLimitedDesc, rateAllowedDesc, rateDelayedDesc, rateKeysDesc, rateEvictionsDesc,
-	clientsDesc, inFlightDesc, queuedDesc, memoryShortDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
+	compressedDesc, bypassedDesc, clientsDesc, inFlightDesc, queuedDesc, memoryShortDesc, requestsDesc, timesDesc, requestSizesDesc, responseSizesDesc,
 	attemptsDesc, retriesDesc, failuresDesc, acquiredDesc, poolSizeDesc, poolIdleDesc, backendsDesc, healthyDesc,
 	breakerDesc, pendingDesc, unpendedDesc, exhaustedDesc, panicDesc, activeHereDesc, triedDesc, failedDesc,
 	ejectionsDesc, rampDesc, healthTurnsDesc, turnsDesc, rejectedDesc, agentTimesDesc, agentTimeoutsDesc,
@@ -180,6 +182,8 @@ func (s sink) proxy(m *Metrics) {
 	s.gauge(liveDesc, float64(m.live.Load()))
 	s.set(logDropsDesc, m.logDrops)
 	s.set(blockedDesc, m.blocked)
+	s.set(compressedDesc, m.compressed)
+	s.counter(bypassedDesc, m.CompressBypassed.n.Load())
 	for i := range m.handshakes {
 		s.durations(handshakeDesc, &m.handshakes[i], tlsVersions[i])
 	}

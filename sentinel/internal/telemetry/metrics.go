@@ -57,11 +57,14 @@ type Metrics struct {
 	RateAllowed     Counter // requests of routes with rate limits that went on
 	RateDelayed     Counter // requests that a rate limit held back
 
+	CompressBypassed Counter // answers that went out as they were for want of an encoder
+
 	version    string
 	registry   *prometheus.Registry
 	process    process
 	blocked    map[string]*Counter // by reason; never changes
 	logDrops   map[string]*Counter // by log; never changes
+	compressed map[string]*Counter // by coding; never changes
 	reloads    [2]Counter          // failure, success
 	reloaded   atomic.Int64        // when the last one succeeded, Unix seconds; 0: none has
 	failed     atomic.Bool         // the last one failed
@@ -79,13 +82,14 @@ type Metrics struct {
 // NewMetrics returns a Metrics with a registry of its own.
 func NewMetrics(o MetricsOptions) *Metrics {
 	m := &Metrics{
-		version:   label(o.Version),
-		registry:  prometheus.NewRegistry(),
-		blocked:   counters(o.Reasons),
-		logDrops:  counters([]string{"access", "error", "audit"}),
-		routes:    make(map[string]*RouteMetrics),
-		upstreams: make(map[string]*UpstreamMetrics),
-		agents:    make(map[string]*AgentMetrics),
+		version:    label(o.Version),
+		registry:   prometheus.NewRegistry(),
+		blocked:    counters(o.Reasons),
+		logDrops:   counters([]string{"access", "error", "audit", "event", "filter"}),
+		compressed: counters([]string{"gzip", "br", "zstd"}),
+		routes:     make(map[string]*RouteMetrics),
+		upstreams:  make(map[string]*UpstreamMetrics),
+		agents:     make(map[string]*AgentMetrics),
 	}
 	m.live.Store(1)
 	m.process.cpuPercent() // the first interval starts here
@@ -116,7 +120,10 @@ func member(set map[string]*Counter, word string) *Counter {
 // Blocked counts a request that the proxy itself refused.
 func (m *Metrics) Blocked(reason string) { member(m.blocked, reason).Inc() }
 
-// LogDropped returns the counter of lines that a log ("access", "error", "audit") lost, in the form
+// Compressed counts an answer whose body is encoded with a coding ("gzip", "br", "zstd").
+func (m *Metrics) Compressed(coding string) { member(m.compressed, coding).Inc() }
+
+// LogDropped returns the counter of lines that a log ("access", "error", "audit", "event", "filter") lost, in the form
 // that WriterOptions.Dropped takes.
 func (m *Metrics) LogDropped(log string) func(n int) {
 	c := member(m.logDrops, log)

@@ -90,6 +90,17 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // Raw returns the descriptor's RawConn, nil when bytes must pass through NetConn (TLS).
 func (c *Conn) Raw() syscall.RawConn { return c.raw }
 
+// Readable reports whether a read is sure to find something at once, the end of the stream included. Of TLS that
+// cannot be said: what is there may be a part of a record, or no data.
+func (c *Conn) Readable() bool {
+	if c.raw == nil {
+		return false
+	}
+	fds := [1]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+	n, err := unix.Poll(fds[:], 0)
+	return n > 0 && err == nil
+}
+
 // untouched reports whether the target neither closed the idle connection nor sent anything unasked: such
 // bytes would become the answer to the next request, which may be another client's (RFC 9112 9.2). One
 // read that finds nothing is the price of every reuse.

@@ -46,7 +46,15 @@ func (t *Target) take() *Conn {
 
 // Dial opens a connection. With as many open as there may be an idle one has to go for it. Errors are those
 // of net.Dialer or a *TLSError.
-func (t *Target) Dial(ctx context.Context) (*Conn, error) {
+func (t *Target) Dial(ctx context.Context) (*Conn, error) { return t.DialWithin(ctx, 0) }
+
+// DialWithin is Dial with a time of its own in place of the upstream's; 0: that.
+func (t *Target) DialWithin(ctx context.Context, limit time.Duration) (*Conn, error) {
+	if limit == 0 {
+		limit = t.pool.Connect
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	t.makeRoom()
 	c, err := t.dial(ctx)
 	if err != nil {
@@ -73,8 +81,6 @@ func (t *Target) makeRoom() {
 }
 
 func (t *Target) dial(ctx context.Context) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.pool.Connect)
-	defer cancel()
 	nc, err := t.dialTCP(ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, err
