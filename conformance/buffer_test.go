@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -148,4 +149,34 @@ route "o" { matches { path-prefix "/o" }; upstream "o"; policies { buffer-reques
 		_, _ = io.WriteString(r.nc, answer)
 	}
 	wantStatus(t, c, 200)
+}
+
+// TestBufferedCompressed has an answer held to its end, or to the buffer's, and compressed on its way.
+func TestBufferedCompressed(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, "127.0.0.1:0")
+	s := openSite(t, fmt.Sprintf(`
+upstream "o" { target %q }
+filter "smaller" { type "compress"; algorithms "gzip" }
+route "o" { matches { path-prefix "/o" }; upstream "o"; filters "smaller"; policies { buffer-responses #true } }
+`, o.addr()), nil)
+	for i, size := range []int{10_000, 3 << 20} {
+		body := strings.Repeat("0123456789abcdef", size/16)
+		c := dial(t, s.addr, whole)
+		c.send([]byte("GET /o HTTP/1.1\r\nHost: a.example\r\nAccept-Encoding: gzip\r\n\r\n"))
+		r := o.request(i, complete)
+		if r == nil {
+			t.Fatal("the request does not arrive")
+		}
+		go r.answer([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			fmt.Sprintf("%x\r\n", len(body)) + body + "\r\n0\r\n\r\n"))
+		m := wantStatus(t, c, 200)
+		z, err := gzip.NewReader(bytes.NewReader(m.body))
+		if err != nil {
+			t.Fatalf("%d bytes came, %v: %v", len(m.body), m.fields, err)
+		}
+		if got, err := io.ReadAll(z); err != nil || string(got) != body {
+			t.Errorf("the client got %d bytes (%v), want %d", len(got), err, len(body))
+		}
+	}
 }

@@ -20,13 +20,6 @@ limits { max-connections-per-route %d; max-connections-per-client %d }
 %s`, o.addr(), rate, perRoute, perClient, more)
 	}
 	s := openReloadSite(t, text(100, 2, 1000, ""))
-	reload := func(text string) { // with the usual time to drain: what is held must not be cut
-		t.Helper()
-		s.writeRaw(t, siteFrame+text)
-		if _, err := s.p.Reload(bounded(t), "test"); err != nil {
-			t.Fatal(err)
-		}
-	}
 	spent := rateCall{ip: "127.0.0.2", path: "/own"}
 	s.pass(t, spent, 50)
 	held := []*client{dial(t, s.addr, whole), dial(t, s.addr, whole), dial(t, s.addr, whole)}
@@ -34,14 +27,14 @@ limits { max-connections-per-route %d; max-connections-per-client %d }
 		c.send(get("/o"))
 		o.must(t, "the request arrives", func() bool { return len(o.requests) == i+1 && o.requests[i].complete })
 	}
-	reload(text(100, 2, 1000, `route "new" { matches { path-prefix "/new" }; upstream "o" }`))
+	s.reload(t, text(100, 2, 1000, `route "new" { matches { path-prefix "/new" }; upstream "o" }`))
 	if n := left(t, s.pass(t, spent, 1)); n > 90 {
 		t.Errorf("%d tokens are left after a reload that is not about the limit", n)
 	}
 	late := dial(t, s.addr, whole)
 	late.send(get("/o"))
 	wantStatus(t, late, 503) // two are under way still
-	reload(text(100, 3, 1, ""))
+	s.reload(t, text(100, 3, 1, ""))
 	held[2].send(get("/o"))
 	o.must(t, "one more may come", func() bool { return len(o.requests) == 3 && o.requests[2].complete })
 	late.send(get("/o"))
@@ -54,7 +47,7 @@ limits { max-connections-per-route %d; max-connections-per-client %d }
 		o.request(i, complete).answer(defaultAnswer)
 		wantStatus(t, c, 200)
 	}
-	reload(text(99, 3, 1000, ""))
+	s.reload(t, text(99, 3, 1000, ""))
 	wantQuota(t, s.pass(t, spent, 1), 99, 98)
 	eventually(t, "nothing is under way", func() bool { return s.metrics(t)[series("in_flight_requests")] == 0 })
 }

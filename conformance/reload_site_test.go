@@ -67,7 +67,7 @@ func (s *subject) run(t testing.TB) {
 // write replaces the configuration as an editor does.
 func (s *reloadSite) write(t testing.TB, text string) {
 	t.Helper()
-	s.writeRaw(t, reloadFrame+text)
+	s.writeRaw(t, inReloadFrame(text))
 }
 
 func (s *reloadSite) writeRaw(t testing.TB, text string) {
@@ -92,8 +92,16 @@ func (s *reloadSite) reload(t testing.TB, text string) *sentinel.ReloadResult {
 	return r
 }
 
-// reloadFrame is siteFrame with a short drain.
-var reloadFrame = strings.Replace(siteFrame, "system {", "system { reload-drain-secs 1;", 1)
+// reloadFrame is siteFrame with a short drain, and with as many connections from here as there need be.
+var reloadFrame = fromHere(strings.Replace(siteFrame, "system {", "system { reload-drain-secs 1;", 1))
+
+// inReloadFrame completes a configuration; its own limits come first.
+func inReloadFrame(text string) string {
+	if limitsBlock.MatchString(text) {
+		return siteFrame + text
+	}
+	return reloadFrame + text
+}
 
 // through is a route for a path prefix, and its upstream.
 func through(id, target string) string {
