@@ -46,8 +46,8 @@ var pathMutants = []mutant{
 	},
 	{
 		Name: "host/zone", File: "sentinel/internal/wire/target.go", Tests: inCodec("TestHost"),
-		Old:  "|| bytes.IndexByte(b, '%') >= 0 {",
-		New:  "{",
+		Old:  "a, ok := ParseAddr(b)",
+		New:  "a, ok := ParseHop(b)",
 		Rule: "RFC 6874: a zone means an interface of the sender's machine, and nothing here",
 	},
 	{
