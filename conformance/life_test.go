@@ -144,7 +144,7 @@ func TestAccessLine(t *testing.T) {
 		t.Fatalf("%d access lines, want 3: %+v", len(lines), lines)
 	}
 	want := accessLine{
-		TraceID: "t-1", Method: "POST", Path: "/a/../p%41", Query: "q=1", Status: 200, RouteID: "web", Upstream: "origin",
+		TraceID: "t-1", Method: "POST", Path: "/a/../p%41", Query: "q=1", Status: 200, RouteID: "web", Upstream: "origin", ClientIP: "127.0.0.1",
 		Attempts: 1, BodyBytes: 5, BodyBytesSent: 2, Reused: true,
 	}
 	if lines[2] != want {

@@ -45,6 +45,12 @@ var pathMutants = []mutant{
 		Rule: "`a.example.` is a.example, with the same rules",
 	},
 	{
+		Name: "host/zone", File: "sentinel/internal/wire/target.go", Tests: inCodec("TestHost"),
+		Old:  "a, ok := ParseAddr(b)",
+		New:  "a, ok := ParseHop(b)",
+		Rule: "RFC 6874: a zone means an interface of the sender's machine, and nothing here",
+	},
+	{
 		Name: "target/any-query", File: "sentinel/internal/wire/target.go", Tests: inCodec("TestTarget"),
 		Old:  "if !all(r.Query, isTarget) {",
 		New:  "if len(r.Query) > 1<<20 {",
