@@ -259,6 +259,19 @@ func TestReloadListeners(t *testing.T) {
 		t.Error("the removed listener still has an address")
 	}
 	load.stop(t)
+	// Where the system picks the port, each listener has its own.
+	both := base + "listener \"x\" { address \"127.0.0.1:0\" }\nlistener \"y\" { address \"127.0.0.1:0\" }\n"
+	s.reload(t, both)
+	x, y := s.p.Addr("x").String(), s.p.Addr("y").String()
+	s.reload(t, both+"// again\n")
+	for _, addr := range []string{x, y} {
+		c := dial(t, addr, whole)
+		c.send(get("/a"))
+		wantStatus(t, c, 200)
+	}
+	if x == y || s.p.Addr("x").String() != x || s.p.Addr("y").String() != y || s.p.Addr(listenerID).String() != s.addr {
+		t.Errorf("listeners on a port of the system's choice are at %s and %s", x, y)
+	}
 }
 
 // TestReloadState shows what stays when an upstream is as before, and what is inherited when it is not.

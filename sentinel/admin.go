@@ -68,7 +68,7 @@ func (p *Proxy) Status() Status {
 	}
 	p.reloads.tell(&st)
 	for i := range s.cfg.Listeners {
-		l := s.listeners[s.cfg.Listeners[i].Address.String()]
+		l := s.listeners[socketKey(&s.cfg.Listeners[i])]
 		st.Listeners = append(st.Listeners, ListenerStatus{l.id, l.socket.nl.Addr().String()})
 	}
 	for _, pool := range s.pools {

@@ -269,7 +269,7 @@ func (c *conn) follow() *snapshot {
 	if s.generation == c.seen {
 		return s
 	}
-	l := s.listeners[c.l.address]
+	l := s.listeners[c.l.key]
 	if l == nil || l.socket != c.socket {
 		return c.socket.last.Load()
 	}

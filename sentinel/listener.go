@@ -16,7 +16,8 @@ import (
 type listener struct {
 	p         *Proxy
 	id        string
-	address   string // as configured: what finds the socket again at a reload
+	address   string // as configured
+	key       string // what finds the socket again at a reload
 	socket    *socket
 	tls       *tls.Config // nil: plain HTTP
 	scheme    []byte
@@ -42,7 +43,7 @@ type socket struct {
 // buildListener reads a listener's certificates and makes it, without a socket.
 func (p *Proxy) buildListener(c *config.Listener) (*listener, error) {
 	l := &listener{
-		p: p, id: c.ID, address: c.Address.String(), scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
+		p: p, id: c.ID, address: c.Address.String(), key: socketKey(c), scheme: []byte("http"), maxPer: c.KeepAliveMaxRequests, minRate: int64(c.MinBodyRate),
 		trust: compileTrust(c.TrustedProxies), announced: c.ProxyProtocol == "require",
 		keepAlive: ticks(c.KeepAliveTimeout), headTimeout: ticks(c.RequestTimeout), bodyIdle: ticks(c.BodyIdleTimeout),
 	}
@@ -54,6 +55,15 @@ func (p *Proxy) buildListener(c *config.Listener) (*listener, error) {
 		l.tls, l.scheme = t, []byte("https")
 	}
 	return l, nil
+}
+
+// socketKey tells the sockets of a configuration apart: by address, and where the system picks the port by the
+// listener's id as well.
+func socketKey(c *config.Listener) string {
+	if c.Address.Port() == 0 {
+		return c.Address.String() + " " + c.ID
+	}
+	return c.Address.String()
 }
 
 // bind opens a socket at a listener's address.

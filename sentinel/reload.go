@@ -274,9 +274,9 @@ func (n *prepared) openSockets() error {
 	var failed []error
 	for i := range n.snap.cfg.Listeners {
 		c := &n.snap.cfg.Listeners[i]
-		l := n.snap.listeners[c.Address.String()]
-		if n.old != nil && n.old.listeners[l.address] != nil {
-			l.socket = n.old.listeners[l.address].socket
+		l := n.snap.listeners[socketKey(c)]
+		if n.old != nil && n.old.listeners[l.key] != nil {
+			l.socket = n.old.listeners[l.key].socket
 			continue
 		}
 		s, err := n.p.bind(l)

@@ -38,8 +38,8 @@ func (n *prepared) retires() *retirement {
 			r.routes[route] = true
 		}
 	}
-	for address, l := range n.old.listeners {
-		if n.snap.listeners[address] == nil {
+	for key, l := range n.old.listeners {
+		if n.snap.listeners[key] == nil {
 			r.sockets[l.socket] = true
 		}
 	}

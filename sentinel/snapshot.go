@@ -22,7 +22,7 @@ type snapshot struct {
 	generation uint64
 	heads      wire.Limits          // of request heads
 	maxHead    int                  // largest buffer a request head may need
-	listeners  map[string]*listener // by address
+	listeners  map[string]*listener // by socketKey
 	views      map[string]*view     // by the listener's id
 	routes     map[string]*boundRoute
 	upstreams  map[string]int   // places in the configuration, by id
@@ -157,7 +157,7 @@ func (p *Proxy) buildListeners(s *snapshot, _ *adoption) error {
 		if err != nil {
 			return err
 		}
-		s.listeners[l.address] = l
+		s.listeners[l.key] = l
 		s.views[c.ID] = buildView(c, s.routes, s.cfg)
 	}
 	return nil
