@@ -95,13 +95,14 @@ func (r *reloads) tell(st *Status) {
 // admin serves the operator on a Unix socket: root and the proxy's own user, nobody else.
 type admin struct {
 	path   string
+	bound  string // where the socket is until it is published
 	nl     *net.UnixListener
 	inode  uint64 // of the socket's file, which is removed at the end if it is still ours
 	server *http.Server
 }
 
-// openAdmin binds the admin socket. It takes the name over from a process that has it: after an upgrade that one is
-// about to end, and two proxies with one configuration fail on their listeners before.
+// openAdmin binds the admin socket, under another name: a process that has the right one keeps it until this one
+// serves. After an upgrade it is about to end then, and two proxies with one configuration fail on their listeners.
 func (p *Proxy) openAdmin(path string) (*admin, error) {
 	bound := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
 	_ = os.Remove(bound) // of a process that had this id and was killed
@@ -109,11 +110,10 @@ func (p *Proxy) openAdmin(path string) (*admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
-	a := &admin{path: path, nl: nl.(*net.UnixListener)}
+	a := &admin{path: path, bound: bound, nl: nl.(*net.UnixListener)}
 	a.nl.SetUnlinkOnClose(false)
 	var info unix.Stat_t
-	err = errors.Join(os.Chmod(bound, 0o600), unix.Stat(bound, &info), os.Rename(bound, path))
-	if err != nil {
+	if err = errors.Join(os.Chmod(bound, 0o600), unix.Stat(bound, &info)); err != nil {
 		_ = nl.Close()
 		_ = os.Remove(bound)
 		return nil, fmt.Errorf("admin socket: %w", err)
@@ -126,12 +126,26 @@ func (p *Proxy) openAdmin(path string) (*admin, error) {
 	return a, nil
 }
 
+// serveAdmin gives the socket its name, and answers until close.
+func (p *Proxy) serveAdmin() {
+	if p.admin == nil {
+		return
+	}
+	if err := os.Rename(p.admin.bound, p.admin.path); err != nil {
+		p.log.Error("no admin socket", "error", err.Error())
+		return
+	}
+	go func() { _ = p.admin.server.Serve(p.admin) }()
+}
+
 func (a *admin) close() {
 	_ = a.server.Close()
 	_ = a.nl.Close()
-	var info unix.Stat_t
-	if unix.Stat(a.path, &info) == nil && info.Ino == a.inode {
-		_ = os.Remove(a.path)
+	for _, name := range [...]string{a.bound, a.path} {
+		var info unix.Stat_t
+		if unix.Stat(name, &info) == nil && info.Ino == a.inode { // else it is another process's
+			_ = os.Remove(name)
+		}
 	}
 }
 

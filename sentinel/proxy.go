@@ -264,9 +264,7 @@ func (p *Proxy) Run(ctx context.Context) {
 		p.log.Info("listening", "metrics", p.scrapeAt.Addr().String())
 		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
 	}
-	if p.admin != nil {
-		go func() { _ = p.admin.server.Serve(p.admin) }() // ends with close
-	}
+	p.serveAdmin()
 	<-ctx.Done()
 	p.drain(errors.Is(context.Cause(ctx), ErrReplaced))
 }
