@@ -18,6 +18,7 @@ type adoption struct {
 	old    *snapshot // nil: nothing is being served yet
 	files  digests
 	shared bool // what every route depends on is the same
+	rest   func()
 }
 
 // digests are the contents of files: a definition that names one has changed when the file has. A file that cannot
@@ -54,7 +55,7 @@ func (d digests) differ(before digests, names ...string) bool {
 }
 
 func adopt(old *snapshot, cfg *config.Config) *adoption {
-	a := &adoption{old: old, files: digests{}}
+	a := &adoption{old: old, files: digests{}, rest: func() {}}
 	for i := range cfg.Upstreams {
 		a.files.add(upstreamFiles(cfg.Upstreams[i].TLS)...)
 	}
@@ -62,6 +63,7 @@ func adopt(old *snapshot, cfg *config.Config) *adoption {
 		a.files.add(agentFiles(cfg.Agents[i].TLS)...)
 	}
 	if old != nil {
+		a.rest = new(pace).rest
 		a.shared = config.Same(&old.cfg.Limits, &cfg.Limits) && config.Same(old.cfg.WAF, cfg.WAF) &&
 			config.Same(old.cfg.RateLimits, cfg.RateLimits)
 	}

@@ -2,7 +2,6 @@ package sentinel
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 )
@@ -30,18 +29,13 @@ func pending(c *config.Config) []string {
 
 type sayer func(at config.Pos, format string, args ...any)
 
-// inactive are single settings that are read and checked, and do nothing yet.
-var inactive = map[string]bool{
-	"high-cardinality": true, "timestamps": true,
-}
-
 // pendingSettings names what was written and is inactive; what is off like the default is not worth a word.
 func pendingSettings(c *config.Config) (list []string) {
-	for _, s := range c.Settings {
-		name := s.Path[strings.LastIndexByte(s.Path, '.')+1:]
-		if s.Source != "default" && inactive[name] && s.Value != "#false" && s.Value != "#null" {
-			list = append(list, s.Source+": "+s.Path+" is not in this build, ignored")
-		}
+	if c.Observability.Metrics.HighCardinality {
+		list = append(list, c.Path+": high-cardinality is not in this build, ignored")
+	}
+	if !c.Observability.Logging.Timestamps {
+		list = append(list, c.Path+": timestamps #false is not in this build, ignored")
 	}
 	if c.Observability.Tracing != nil {
 		list = append(list, c.Path+": tracing is not in this build")

@@ -168,7 +168,7 @@ func (p *Proxy) load() (*config.Config, error) {
 		demoAddr = p.demo.addr
 	}
 	reading := p.watching.begin()
-	cfg, problems := p.options.read(config.Options{Settings: true, Visit: reading.visit}, demoAddr)
+	cfg, problems := p.options.read(config.Options{Visit: reading.visit}, demoAddr)
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
@@ -181,7 +181,6 @@ func (p *Proxy) load() (*config.Config, error) {
 	for _, warning := range append(texts(problems), pending(cfg)...) {
 		p.log.Warn("configuration", "problem", warning)
 	}
-	cfg.Settings = nil // for people; nothing below looks at them
 	return cfg, nil
 }
 

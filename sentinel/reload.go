@@ -186,14 +186,13 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 	}
 	old := p.snapshot.Load()
 	reading := p.watching.begin()
-	cfg, problems := p.options.read(config.Options{Settings: true, Visit: reading.visit}, "")
+	cfg, problems := p.options.read(config.Options{Visit: reading.visit, Rest: new(pace).rest}, "")
 	defer func() { p.watching.end(reading, cfg, p.snapshot.Load().cfg.System.AutoReload) }()
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
 	warnings = append(texts(problems), pending(cfg)...)
 	warnings = append(warnings, unchangeable(old.cfg, cfg)...)
-	cfg.Settings = nil
 	return warnings, p.swap(cfg, old)
 }
 
@@ -216,6 +215,26 @@ func (p *Proxy) swap(cfg *config.Config, old *snapshot) error {
 	}
 	p.commit(next)
 	return nil
+}
+
+// pace lets a reload take a part of one processor's time only. It shares the machine with the requests, and a thousand
+// routes are tens of milliseconds of work, for which they would wait.
+type pace struct{ began time.Time }
+
+const (
+	workFor = time.Millisecond
+	restFor = 4 * time.Millisecond
+)
+
+// rest is called often.
+func (p *pace) rest() {
+	if time.Since(p.began) < workFor {
+		return
+	}
+	if !p.began.IsZero() {
+		time.Sleep(restFor)
+	}
+	p.began = time.Now()
 }
 
 // unchangeable lists what changed and holds for the next start only.

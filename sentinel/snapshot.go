@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -140,7 +139,7 @@ func (s *snapshot) pool(id string) *upstream.Pool {
 
 func (p *Proxy) buildRoutes(s *snapshot, kept *adoption) error {
 	for i := range s.cfg.Routes {
-		runtime.Gosched() // requests go first
+		kept.rest()
 		r, err := p.bindRoute(s, &s.cfg.Routes[i], kept)
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"runtime"
 	"strconv"
 	"strings"
 )
@@ -32,14 +31,14 @@ func (r *reader) document(nodes []*node, entry Pos) *Config {
 	c := &Config{}
 	c.System = r.system(r.topBlock(&d, "system", entry))
 	c.Limits = r.limits(r.topBlock(&d, "limits", entry))
-	c.Listeners = each(&d, aListener, r.listener)
-	c.Routes = each(&d, aRoute, r.route)
-	c.Upstreams = each(&d, anUpstream, func(n *node) Upstream { return r.upstream(n, &c.Limits) })
-	c.Filters = each(&d, aFilter, r.filter)
+	c.Listeners = each(r, &d, aListener, r.listener)
+	c.Routes = each(r, &d, aRoute, r.route)
+	c.Upstreams = each(r, &d, anUpstream, func(n *node) Upstream { return r.upstream(n, &c.Limits) })
+	c.Filters = each(r, &d, aFilter, r.filter)
 	if n := d.blocks["waf"]; n != nil {
 		c.WAF = r.waf(n, &c.Limits)
 	}
-	c.Agents = each(&d, anAgent, func(n *node) Agent { return r.agent(n, &c.Limits, c.WAF) })
+	c.Agents = each(r, &d, anAgent, func(n *node) Agent { return r.agent(n, &c.Limits, c.WAF) })
 	c.Observability = r.observability(r.topBlock(&d, "observability", entry))
 	if n := d.blocks["rate-limits"]; n != nil {
 		c.RateLimits = r.rateLimits(r.open(n, "rate-limits", 0))
@@ -51,11 +50,11 @@ func (r *reader) document(nodes []*node, entry Pos) *Config {
 	return c
 }
 
-func each[T any](d *document, k kind, read func(*node) T) (list []T) {
+func each[T any](r *reader, d *document, k kind, read func(*node) T) (list []T) {
 	if nodes := d.definitions[k]; len(nodes) > 0 {
 		list = make([]T, len(nodes))
 		for i, n := range nodes {
-			runtime.Gosched() // as in kdlParser.node
+			r.options.Rest()
 			list[i] = read(n)
 		}
 	}

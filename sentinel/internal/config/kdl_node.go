@@ -1,7 +1,5 @@
 package config
 
-import "runtime"
-
 import "bytes"
 
 // document reads the whole file. A '}' that closes nothing does not end it.
@@ -32,7 +30,7 @@ func (p *kdlParser) siblings(depth int) {
 
 // node reads one node up to its end, which stays.
 func (p *kdlParser) node(depth int) {
-	runtime.Gosched() // a reload reads while requests are served: those go first
+	p.rest()
 	indent := p.indentation(p.off)
 	hidden := p.slashDash()
 	p.muted += hidden

@@ -13,7 +13,13 @@ const (
 // KDL 1 and KDL 2 side by side. Values have the place at which they are written; a property has the
 // place of its key.
 func parseKDL(file string, text []byte) ([]*node, []Problem) {
+	return parseGently(file, text, func() {})
+}
+
+// parseGently is parseKDL for who has other things to do: rest is called at every node.
+func parseGently(file string, text []byte, rest func()) ([]*node, []Problem) {
 	p := newKDLParser(file, text)
+	p.rest = rest
 	if len(text) > maxTextSize {
 		p.fatal(p.off, "found a file over 16 MiB", "split it and include the parts")
 	}
@@ -39,6 +45,7 @@ type kdlParser struct {
 	nodes   int
 	values  int
 	odd     oddBrace
+	rest    func()
 }
 
 // tokenKind says how a name or a value is written.

@@ -38,6 +38,8 @@ type Options struct {
 	// Visit is told of every file that is to be read, whether that succeeds or not, and of every directory that is
 	// looked into for files: what may change the result. nil: nobody.
 	Visit func(path string)
+	// Rest is called again and again: who reads while it serves can let that go first. nil: nobody.
+	Rest func()
 }
 
 // Load reads the configuration at path: a file, or a directory, which means its sentinel.kdl or, when
@@ -81,6 +83,9 @@ type loader struct {
 func newLoader(o Options) *loader {
 	if o.Visit == nil {
 		o.Visit = func(string) {}
+	}
+	if o.Rest == nil {
+		o.Rest = func() {}
 	}
 	if o.LookupEnv == nil {
 		o.LookupEnv = func(string) (string, bool) { return "", false }
@@ -182,7 +187,7 @@ func (l *loader) text(name string, text []byte) {
 		return
 	}
 	l.texts[name] = text
-	nodes, problems := parseKDL(name, text)
+	nodes, problems := parseGently(name, text, l.r.options.Rest)
 	for _, p := range problems {
 		l.r.report(p)
 	}
