@@ -9,12 +9,12 @@ import (
 )
 
 // behindAgent is a route through an agent.
-func behindAgent(origin string, a *rogue.Agent, settings string) string {
+func behindAgent(origin string, a *rogue.Agent) string {
 	return through("a", origin) + fmt.Sprintf(`
-agents { agent "guard" type="auth" { unix-socket %q; failure-mode "closed"; %s } }
+agents { agent "guard" type="auth" { unix-socket %q; failure-mode "closed"; timeout-ms 20000 } }
 filters { filter "guard" { type "agent"; agent "guard" } }
 route "guarded" { matches { path-prefix "/guarded" }; upstream "a"; filters "guard" }
-`, a.Path(), settings)
+`, a.Path())
 }
 
 // TestReloadAgents keeps an agent that did not change connected, and replaces one that did without a request going
@@ -26,7 +26,7 @@ func TestReloadAgents(t *testing.T) {
 			t.Parallel()
 			o := answering(t, "o")
 			fake := newFake(t, rogue.Options{Path: filepath.Join(t.TempDir(), "a"), Dialect: d})
-			s := openReloadSite(t, behindAgent(o.addr(), fake, "timeout-ms 20000"))
+			s := openReloadSite(t, behindAgent(o.addr(), fake))
 			load := s.keepAsking(t, "/guarded", "o")
 			must(t, fake, func(st rogue.Stats) bool { return st.Answered[rogue.RequestHeaders] > 0 })
 			want := 4.0
@@ -37,7 +37,7 @@ func TestReloadAgents(t *testing.T) {
 			handshakes := func() int { return fake.Stats().Events[rogue.Probe] + fake.Stats().Events[rogue.Handshake] }
 			before := handshakes()
 			for n := range 5 {
-				s.reload(t, behindAgent(o.addr(), fake, "timeout-ms 20000")+through(fmt.Sprint("other-", n), o.addr()))
+				s.reload(t, behindAgent(o.addr(), fake)+through(fmt.Sprint("other-", n), o.addr()))
 			}
 			if now := handshakes(); now != before {
 				t.Errorf("reloads that did not change the agent made %d handshakes", now-before)
@@ -51,7 +51,7 @@ func TestReloadAgents(t *testing.T) {
 			go func() { held <- s.ask(asked{method: "GET", path: "/guarded", id: "held"}) }()
 			must(t, fake, func(st rogue.Stats) bool { return st.Events[rogue.RequestHeaders] > before })
 			next := newFake(t, rogue.Options{Path: filepath.Join(t.TempDir(), "b"), Dialect: d})
-			s.reload(t, behindAgent(o.addr(), next, "timeout-ms 20000"))
+			s.reload(t, behindAgent(o.addr(), next))
 			if got := s.body(t, "/guarded"); got != "o" || next.Stats().Events[rogue.RequestHeaders] == 0 {
 				t.Errorf("after the reload the request went to %q, the new agent has %+v", got, next.Stats())
 			}

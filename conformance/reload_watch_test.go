@@ -32,6 +32,13 @@ func TestAutoReload(t *testing.T) {
 			}
 			put(t, filepath.Join(dir, "sentinel.kdl"), text)
 		}},
+		{"its directory removed and back", func(t *testing.T, dir, text string) {
+			move(t, dir, dir+".gone")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Error(err)
+			}
+			put(t, filepath.Join(dir, "sentinel.kdl"), text)
+		}},
 		{"a new file that include finds", func(t *testing.T, dir, text string) {
 			put(t, filepath.Join(dir, "more.d", "b.kdl"), strings.TrimPrefix(text, watched))
 		}},
@@ -107,6 +114,46 @@ func link(t testing.TB, to, name string) {
 	if err := os.Symlink(to, name); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestAutoReloadRelease swaps a link to the directory of a release, as deployments do. Only the file's full name leads
+// through the link.
+func TestAutoReloadRelease(t *testing.T) {
+	t.Parallel()
+	o := answering(t, "o")
+	top := t.TempDir()
+	watched := strings.Replace(reloadFrame, "system {", "system { auto-reload true;", 1)
+	for name, text := range map[string]string{"one": watched, "two": watched + through("b", o.addr())} {
+		if err := os.Mkdir(filepath.Join(top, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(top, name, "sentinel.kdl"), text)
+	}
+	link(t, "one", filepath.Join(top, "current"))
+	s := startFile(t, filepath.Join(top, "current", "sentinel.kdl"))
+	link(t, "two", filepath.Join(top, "next"))
+	move(t, filepath.Join(top, "next"), filepath.Join(top, "current"))
+	eventually(t, "the reload", func() bool { return s.p.Status().ReloadsOK == 1 })
+}
+
+// TestAutoReloadLateFile names a certificate that comes after the configuration: when it is there, it is taken.
+func TestAutoReloadLateFile(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	a.issue(t, "one.example")
+	dir := t.TempDir()
+	watched := strings.Replace(reloadFrame, "system {", "system { auto-reload true;", 1)
+	s := openReloadSite(t, "")
+	s.writeRaw(t, watched)
+	if _, err := s.p.Reload(bounded(t), "test"); err != nil {
+		t.Fatal(err)
+	}
+	s.writeRaw(t, watched+fmt.Sprintf("listener \"tls\" { address \"127.0.0.1:0\"; protocol \"https\"; tls { cert-file %q; key-file %q } }\n",
+		filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")))
+	eventually(t, "the refusal", func() bool { return s.p.Status().ReloadsFailed > 0 })
+	move(t, a.path("one.example.key"), filepath.Join(dir, "k.pem"))
+	move(t, a.path("one.example.pem"), filepath.Join(dir, "c.pem"))
+	eventually(t, "the listener", func() bool { return s.p.Addr("tls") != nil })
 }
 
 // TestAutoReloadCertificate replaces a certificate: who connects next gets the new one, whoever is connected is not

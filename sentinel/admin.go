@@ -87,8 +87,8 @@ func (r *reloads) tell(st *Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st.LastReload, st.ReloadsFailed, st.ReloadsOK = r.last, r.counts[0], r.counts[1]
-	if !r.lastOK.IsZero() {
-		st.LastReloadOK = &r.lastOK
+	if at := r.lastOK; !at.IsZero() {
+		st.LastReloadOK = &at
 	}
 }
 

@@ -2,9 +2,14 @@ package sentinel
 
 import (
 	"crypto/sha256"
-	"maps"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/agents"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
@@ -21,30 +26,40 @@ type adoption struct {
 	rest   func()
 }
 
-// digests are the contents of files: a definition that names one has changed when the file has. A file that cannot
-// be read is as good as an empty one; whoever needs it says so.
+// digests are what is to be found under names: a definition that names a file has changed when its content has.
 type digests map[string][sha256.Size]byte
 
 func (d digests) add(names ...string) {
 	for _, name := range names {
-		if _, known := d[name]; known || name == "" {
-			continue
+		if _, known := d[name]; !known && name != "" {
+			d[name] = digest(name)
 		}
-		content, err := os.ReadFile(name)
-		if err != nil {
-			content = nil
-		}
-		d[name] = sha256.Sum256(content)
 	}
 }
 
-// sum is what all of them come to.
-func (d digests) sum() [sha256.Size]byte {
+// maxDigested bounds the files whose content is looked at, in bytes: no part of a configuration may be larger.
+const maxDigested = 16 << 20
+
+// digest is the content of a file, the names in a directory, or of anything else what the system tells of it without
+// its being read: a pipe would be waited for.
+func digest(name string) (sum [sha256.Size]byte) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return sha256.Sum256([]byte(errors.Unwrap(err).Error()))
+	}
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(d)) {
-		content := d[name]
-		_, _ = h.Write([]byte(name))
-		_, _ = h.Write(content[:])
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case info.IsDir():
+		names, _ := f.Readdirnames(-1) // what cannot be read now may be readable later: then it differs
+		slices.Sort(names)
+		_, _ = io.WriteString(h, strings.Join(names, "\n"))
+	case info.Mode().IsRegular() && info.Size() <= maxDigested:
+		_, _ = io.Copy(h, io.LimitReader(f, maxDigested))
+	default:
+		_, _ = fmt.Fprint(h, info.Mode(), info.Size(), info.ModTime())
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

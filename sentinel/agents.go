@@ -72,12 +72,12 @@ func (p *Proxy) buildAgent(c *config.Agent, limits *config.Limits) (*agents.Agen
 			return nil, err
 		}
 	}
-	metrics := p.metrics.Agent(c.ID)
+	metrics, id := p.metrics.Agent(c.ID), c.ID // not c: the agent may outlive the configuration
 	o.Notify = func(n agents.Notice) {
 		if n.Kind == agents.BreakerChanged {
 			metrics.Breaker(n.To.String())
 		}
-		p.events.add(stateEvent{at: time.Now(), agent: c.ID, notice: n})
+		p.events.add(stateEvent{at: time.Now(), agent: id, notice: n})
 	}
 	a, err := agents.New(o)
 	if err != nil {

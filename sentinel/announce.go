@@ -30,9 +30,9 @@ func (c *conn) introduce() bool {
 	}
 	// Trust is for whom the header names: the balancer passes on what clients send, spoofed fields too. When
 	// it names nobody, nobody is trusted.
-	if h.Source.IsValid() {
+	if c.unnamed = !h.Source.IsValid(); !c.unnamed {
 		c.know(h.Source)
-		c.trusted = c.l.trust.has(h.Source.Addr())
+		c.trusted = c.l.trust.has(c.client.Addr())
 	}
 	return true
 }

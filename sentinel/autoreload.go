@@ -1,17 +1,16 @@
 package sentinel
 
 import (
-	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-
-	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 )
 
 const (
@@ -24,12 +23,11 @@ const (
 	lookAgain = time.Second
 )
 
-// watchList is what the last reading of the configuration looked at, successful or not: whatever of it changes, the
-// next reading may end differently.
+// watchList is what the last reading of the configuration looked at, successful or not, and what was there then:
+// whatever of it changes, the next reading may end differently.
 type watchList struct {
-	paths   []string
-	sum     [sha256.Size]byte // of their contents then
-	enabled bool              // auto-reload is on in the configuration that is served
+	seen    digests
+	enabled bool // auto-reload is on in the configuration that is served
 }
 
 // watching is how readings of the configuration tell what they looked at to who watches.
@@ -38,88 +36,29 @@ type watching struct {
 	changed chan struct{} // list has changed
 }
 
-// reading is one reading of the configuration, on its way.
-type reading struct {
-	before  *watchList // of the reading before; nil: there was none
-	sum     [sha256.Size]byte
-	visited []string
-}
+// reading is one reading of the configuration. Each file is looked at before it is read: a change meanwhile must not
+// be taken for what was read.
+type reading struct{ seen digests }
 
-// begin notes what the files contain before they are read: a change meanwhile must not be taken for what was read.
-func (w *watching) begin() *reading {
-	r := &reading{before: w.list.Load()}
-	if r.before != nil {
-		r.sum = fingerprint(r.before.paths)
-	}
-	return r
-}
+func newReading() *reading { return &reading{digests{}} }
 
-func (r *reading) visit(path string) { r.visited = append(r.visited, path) }
+func (r *reading) visit(path string) { r.seen.add(path) }
 
-// end remembers what a reading looked at. cfg is what came of it; nil: nothing.
-func (w *watching) end(r *reading, cfg *config.Config, enabled bool) {
-	paths := r.visited
-	if cfg != nil {
-		paths = append(paths, namedFiles(cfg)...)
-	} else if r.before != nil {
-		paths = append(paths, r.before.paths...) // the files that the broken one would have named
+// end remembers what a reading looked at. Of one that failed, it is not all: what the reading before looked at may
+// still be what keeps it from succeeding.
+func (w *watching) end(r *reading, failed, enabled bool) {
+	if before := w.list.Load(); failed && before != nil {
+		for path, content := range before.seen {
+			if _, known := r.seen[path]; !known {
+				r.seen[path] = content
+			}
+		}
 	}
-	slices.Sort(paths)
-	paths = slices.Compact(paths)
-	if r.before == nil || !slices.Equal(paths, r.before.paths) {
-		r.sum = fingerprint(paths)
-	}
-	w.list.Store(&watchList{paths: paths, sum: r.sum, enabled: enabled})
+	w.list.Store(&watchList{r.seen, enabled})
 	select {
 	case w.changed <- struct{}{}:
 	default:
 	}
-}
-
-// namedFiles lists the files whose content is part of what a configuration means.
-func namedFiles(c *config.Config) (list []string) {
-	for i := range c.Listeners {
-		if t := c.Listeners[i].TLS; t != nil {
-			list = append(list, t.CertFile, t.KeyFile, t.CAFile)
-			for _, sni := range t.SNI {
-				list = append(list, sni.CertFile, sni.KeyFile)
-			}
-		}
-	}
-	for i := range c.Upstreams {
-		list = append(list, upstreamFiles(c.Upstreams[i].TLS)...)
-	}
-	for i := range c.Agents {
-		list = append(list, agentFiles(c.Agents[i].TLS)...)
-	}
-	for i := range c.Routes {
-		if pages := c.Routes[i].ErrorPages; pages != nil {
-			for _, page := range pages.Pages {
-				if page.Template != "" {
-					list = append(list, filepath.Join(pages.TemplateDir, page.Template))
-				}
-			}
-		}
-	}
-	return list
-}
-
-// fingerprint is what files contain and which names directories hold.
-func fingerprint(paths []string) [sha256.Size]byte {
-	d := digests{}
-	for _, path := range paths {
-		entries, err := os.ReadDir(path)
-		if err != nil { // no directory
-			d.add(path)
-			continue
-		}
-		var names strings.Builder
-		for _, e := range entries {
-			names.WriteString(e.Name() + "\n")
-		}
-		d[path] = sha256.Sum256([]byte(names.String()))
-	}
-	return d.sum()
 }
 
 // watch reloads when files of the configuration change, while auto-reload is on, until the proxy ends.
@@ -151,8 +90,7 @@ func (p *Proxy) watchWhileEnabled() {
 	settled := time.NewTimer(0) // the files may have changed since they were read
 	defer settled.Stop()
 	var first time.Time // of the changes that settled waits for
-	for list := p.watching.list.Load(); list.enabled; list = p.watching.list.Load() {
-		watchDirectories(w, list.paths)
+	for p.watching.list.Load().enabled {
 		select {
 		case <-w.Events:
 			now := time.Now()
@@ -162,12 +100,19 @@ func (p *Proxy) watchWhileEnabled() {
 			settled.Reset(max(0, min(settle, settleAtMost-now.Sub(first))))
 		case <-settled.C:
 			first = time.Time{}
+			p.watchDirectories(w)
 			p.reloadIfChanged()
 		case err := <-w.Errors: // events were lost: look
 			p.log.Warn("auto-reload lost events", "error", err.Error())
 			settled.Reset(settle)
 		case <-again.C:
+			if p.watchDirectories(w) { // what is new there was not told of
+				settled.Reset(settle)
+			}
 		case <-p.watching.changed:
+			if p.watchDirectories(w) {
+				settled.Reset(settle)
+			}
 		case <-p.stopped:
 			return
 		}
@@ -176,27 +121,35 @@ func (p *Proxy) watchWhileEnabled() {
 
 // reloadIfChanged reloads unless the files are what they were when they were read last.
 func (p *Proxy) reloadIfChanged() {
-	list := p.watching.list.Load()
-	if fingerprint(list.paths) == list.sum {
+	seen := p.watching.list.Load().seen
+	now := digests{}
+	now.add(slices.Collect(maps.Keys(seen))...)
+	if maps.Equal(now, seen) {
 		return
 	}
 	<-p.joinReload("auto-reload").done // its outcome is in the log
 }
 
-// watchDirectories adds the directories of paths, and of where links among them lead. One that is missing, or that
-// was removed and is back, is tried again at the next call.
-func watchDirectories(w *fsnotify.Watcher, paths []string) {
+// watchDirectories watches the directories of what was read, and of where links among it lead, and reports whether
+// there are new ones: one that was missing, or was removed and is back, or that a link leads to now.
+func (p *Proxy) watchDirectories(w *fsnotify.Watcher) (more bool) {
 	watched := map[string]bool{}
 	for _, dir := range w.WatchList() {
 		watched[dir] = true
 	}
 	add := func(dir string) {
-		if !watched[dir] {
-			watched[dir] = true
-			_ = w.Add(dir) // it may come later
+		if watched[dir] {
+			return
+		}
+		watched[dir] = true
+		switch err := w.Add(dir); {
+		case err == nil:
+			more = true
+		case !errors.Is(err, fs.ErrNotExist): // else it may come
+			p.log.Warn("auto-reload cannot watch a directory", "directory", dir, "error", err.Error())
 		}
 	}
-	for _, path := range paths {
+	for path := range p.watching.list.Load().seen {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			add(filepath.Clean(path))
 		}
@@ -205,4 +158,5 @@ func watchDirectories(w *fsnotify.Watcher, paths []string) {
 			add(filepath.Dir(real))
 		}
 	}
+	return more
 }

@@ -35,17 +35,19 @@ type conn struct {
 	sink  waker // the upstream connection that a request body is written to
 	asked waker // the agent that the upload's goroutine waits for
 
-	p        *Proxy
-	socket   *socket
-	l        *listener // of the snapshot that seen names
-	seen     uint64    // generation of the snapshot that l is from; 0: not looked at yet
-	scheme   []byte
-	serving  atomic.Pointer[boundRoute] // what the exchange under way uses; nil: none. Who retires routes reads it
-	nc       net.Conn                   // the TCP connection, or TLS on it
-	raw      syscall.RawConn            // nil: read through nc
-	client   netip.AddrPort
-	clientIP []byte // client's address in text
-	trusted  bool   // client is a trusted proxy: what its requests say of their client is believed
+	p         *Proxy
+	socket    *socket
+	l         *listener // of the snapshot that seen names
+	seen      uint64    // generation of the snapshot that l is from; 0: not looked at yet
+	scheme    []byte
+	announced bool                       // it began with a PROXY protocol header, as the listener wanted then
+	unnamed   bool                       // by which nobody was named
+	serving   atomic.Pointer[boundRoute] // what the exchange under way uses; nil: none. Who retires routes reads it
+	nc        net.Conn                   // the TCP connection, or TLS on it
+	raw       syscall.RawConn            // nil: read through nc
+	client    netip.AddrPort
+	clientIP  []byte // client's address in text
+	trusted   bool   // client is a trusted proxy: what its requests say of their client is believed
 	// accounted is the client on whose account the connection is; invalid: on nobody's.
 	accounted netip.Addr
 	x         *exchange // nil between requests
@@ -69,7 +71,7 @@ const (
 )
 
 func newConn(p *Proxy, l *listener, nc net.Conn) *conn {
-	c := &conn{p: p, socket: l.socket, l: l, scheme: l.scheme, nc: nc, fd: -1}
+	c := &conn{p: p, socket: l.socket, l: l, scheme: l.scheme, announced: l.announced, nc: nc, fd: -1}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		c.know(tcp.RemoteAddr().(*net.TCPAddr).AddrPort())
 		if raw, err := tcp.SyscallConn(); err == nil {
@@ -259,8 +261,11 @@ func (c *conn) park() {
 // has left.
 func (c *conn) ending() bool { return c.p.draining.Load() || c.dropped() }
 
-// dropped reports whether the connection's listener has left the configuration or changed between plain and TLS.
-func (c *conn) dropped() bool { return c.socket.leaving() || !bytes.Equal(c.scheme, c.l.scheme) }
+// dropped reports whether the connection's listener has left the configuration, or expects connections to begin in
+// another way now: with TLS, or with a PROXY protocol header.
+func (c *conn) dropped() bool {
+	return c.socket.leaving() || !bytes.Equal(c.scheme, c.l.scheme) || c.announced != c.l.announced
+}
 
 // follow returns the snapshot for the connection's next exchange, and takes over what it says of the listener. When
 // that is gone the last one that had it serves what still comes.
@@ -271,9 +276,11 @@ func (c *conn) follow() *snapshot {
 	}
 	l := s.listeners[c.l.key]
 	if l == nil || l.socket != c.socket {
-		return c.socket.last.Load()
+		s = c.socket.last.Load()
+		l = s.listeners[c.l.key]
 	}
 	c.l, c.seen = l, s.generation
+	c.trusted = !c.unnamed && l.trust.has(c.client.Addr())
 	return s
 }
 

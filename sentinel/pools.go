@@ -36,10 +36,10 @@ func (p *Proxy) buildPool(u *config.Upstream) (*upstream.Pool, error) {
 			return nil, fmt.Errorf("upstream %q: %w", u.ID, err)
 		}
 	}
-	stats := p.metrics.Upstream(u.ID)
+	stats, id := p.metrics.Upstream(u.ID), u.ID // not u: the pool may outlive the configuration
 	o.Event = func(e upstream.Event) {
 		countEvent(stats, &e)
-		p.events.add(stateEvent{at: time.Now(), upstream: u.ID, Event: e})
+		p.events.add(stateEvent{at: time.Now(), upstream: id, Event: e})
 	}
 	pool, err := upstream.New(o)
 	if err != nil {
@@ -116,10 +116,11 @@ func (p *Proxy) bindBreaker(c *config.Route, stats *telemetry.UpstreamRoute) *ro
 	if c.CircuitBreaker == nil {
 		return nil
 	}
+	id, up := c.ID, c.Upstream
 	b := breaker.New(breakerSettings(c.CircuitBreaker), func(change breaker.Change) {
 		stats.Breaker(change.To.String())
 		e := upstream.Event{Kind: upstream.BreakerChanged, From: change.From, To: change.To, Cause: change.Cause}
-		p.events.add(stateEvent{at: time.Now(), route: c.ID, upstream: c.Upstream, Event: e})
+		p.events.add(stateEvent{at: time.Now(), route: id, upstream: up, Event: e})
 	})
 	return &routeBreaker{b, &stats.Rejected}
 }

@@ -167,12 +167,12 @@ func (p *Proxy) load() (*config.Config, error) {
 		}
 		demoAddr = p.demo.addr
 	}
-	reading := p.watching.begin()
+	reading := newReading()
 	cfg, problems := p.options.read(config.Options{Visit: reading.visit}, demoAddr)
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
-	p.watching.end(reading, cfg, cfg.System.AutoReload)
+	p.watching.end(reading, false, cfg.System.AutoReload)
 	p.log = p.options.Log
 	if p.log == nil {
 		p.level.Set(levelOf(&cfg.Observability.Logging, p.options.Verbose))
@@ -309,7 +309,7 @@ func (p *Proxy) drain(replaced bool) {
 	again := time.NewTicker(tickLength)
 	defer again.Stop()
 	for {
-		p.sweeper.kill(everyConn)
+		p.sweeper.kill()
 		select {
 		case <-all:
 			return

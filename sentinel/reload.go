@@ -39,7 +39,7 @@ type reloads struct {
 	running bool
 	next    *attempt
 	last    *ReloadResult // nil: there was none
-	lastOK  time.Time     // of the last that succeeded; at first the start
+	lastOK  time.Time     // of the last that succeeded; zero: none has
 	counts  [2]int        // failed, succeeded
 }
 
@@ -185,9 +185,9 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 		return nil, errNoPath
 	}
 	old := p.snapshot.Load()
-	reading := p.watching.begin()
+	reading := newReading()
 	cfg, problems := p.options.read(config.Options{Visit: reading.visit, Rest: new(pace).rest}, "")
-	defer func() { p.watching.end(reading, cfg, p.snapshot.Load().cfg.System.AutoReload) }()
+	defer func() { p.watching.end(reading, err != nil, p.snapshot.Load().cfg.System.AutoReload) }()
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
 	}
@@ -201,6 +201,11 @@ func (p *Proxy) swap(cfg *config.Config, old *snapshot) error {
 	p.lifecycle.Lock()
 	p.preparing = true
 	p.lifecycle.Unlock()
+	defer func() { // also after a bug
+		p.lifecycle.Lock()
+		p.preparing = false
+		p.lifecycle.Unlock()
+	}()
 	next, err := p.prepare(cfg, old)
 	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
@@ -419,6 +424,11 @@ func (p *Proxy) attach(s, old *snapshot) {
 	for _, pool := range old.pools {
 		if s.pool(pool.ID) == nil {
 			p.metrics.Upstream(pool.ID).SetStats(nil)
+		}
+	}
+	for id, r := range old.routes {
+		if now := s.routes[id]; r.breaker != nil && (now == nil || now.attempts != r.attempts) {
+			r.attempts.SetBreaker(nil)
 		}
 	}
 	for id := range old.agents {

@@ -60,8 +60,12 @@ func (r *retirement) empty() bool {
 	return len(r.routes) == 0 && len(r.sockets) == 0 && len(r.pools) == 0 && len(r.agents) == 0 && r.logs == nil
 }
 
-// uses reports whether a connection needs any of it.
-func (r *retirement) uses(c *conn) bool { return r.sockets[c.socket] || r.routes[c.serving.Load()] }
+// uses reports whether a connection needs any of it. One whose listener has left may still begin an exchange on any
+// route of the last snapshot that had it.
+func (r *retirement) uses(c *conn) bool {
+	last := c.socket.last.Load()
+	return r.routes[c.serving.Load()] || last != nil && last.generation <= r.generation
+}
 
 // retire ends what a reload left behind, once nobody needs it. The lifecycle lock is held.
 func (p *Proxy) retire(r *retirement) {
@@ -108,7 +112,7 @@ func (p *Proxy) drainRetired(r *retirement) {
 			break
 		}
 		if cutting {
-			p.sweeper.kill(r.uses)
+			p.sweeper.cut(r.uses)
 		}
 	}
 	p.dispose(r)

@@ -205,6 +205,8 @@ func conditions(list []config.Condition) (out []route.Condition) {
 // bindRoute makes a route ready to serve.
 func (p *Proxy) bindRoute(s *snapshot, c *config.Route, kept *adoption) (*boundRoute, error) {
 	cfg := s.cfg
+	own := *c // the route may outlive the configuration, of which it must not keep the rest
+	c = &own
 	r := &boundRoute{
 		id: c.ID, cfg: c, upstream: c.Upstream, pool: s.pool(c.Upstream), metrics: p.metrics.Route(c.ID),
 		maxBody: c.Policies.MaxBodySize, websocket: c.WebSocket.Enabled, tunnelLimit: never,

@@ -134,7 +134,7 @@ func (s *sweeper) expire(w *watch, c *conn, now tick) (word uint64, p phase, sin
 	word = w.word.Load()
 	p, since, deadline := unpack(word)
 	if p == writingDown && after(now, since+1) && c.takes(since, after(now, deadline)) {
-		w.turn(p, p, now, c.l.bodyIdle)
+		w.turn(p, p, now, (deadline-since)&tickMask) // as long again; the listener is the owner's to read
 		return word, p, since
 	}
 	if p != busy && p < expired && after(now, deadline) && w.end(word, expired) {
@@ -179,22 +179,35 @@ func (s *sweeper) drain(those func(*conn) bool) {
 	}
 }
 
-// kill ends what every one of those connections is waiting for, and its reads and writes. Whoever is busy at this
-// moment may begin another wait: call it again.
-func (s *sweeper) kill(those func(*conn) bool) {
+// cut ends what every one of those connections is waiting for. Whoever is busy at this moment may begin another
+// wait: call it again.
+func (s *sweeper) cut(those func(*conn) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
-		if !those(c) {
-			continue
+		if those(c) {
+			c.cutWaits()
 		}
-		for _, w := range [...]*watch{&c.watch, &c.upload} {
-			word := w.word.Load()
-			if p, _, _ := unpack(word); p != busy && p < expired && w.end(word, killed) {
-				c.wake(p)
-			}
-		}
+	}
+}
+
+// kill is cut for all, and ends their reads and writes.
+func (s *sweeper) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		c.cutWaits()
 		c.kill()
+	}
+}
+
+// cutWaits is called with the sweeper's lock held.
+func (c *conn) cutWaits() {
+	for _, w := range [...]*watch{&c.watch, &c.upload} {
+		word := w.word.Load()
+		if p, _, _ := unpack(word); p != busy && p < expired && w.end(word, killed) {
+			c.wake(p)
+		}
 	}
 }
 

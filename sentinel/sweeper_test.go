@@ -217,7 +217,7 @@ func TestSweeperDrainAndKill(t *testing.T) {
 			t.Errorf("drain: phase %d: %q", p, r.calls)
 		}
 	}
-	proxy.sweeper.kill(everyConn)
+	proxy.sweeper.kill()
 	for p, r := range conns {
 		if !slices.Contains(r.calls, "both") {
 			t.Errorf("kill: phase %d: %q", p, r.calls)

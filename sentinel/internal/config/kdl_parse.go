@@ -70,5 +70,5 @@ type kdlToken struct {
 
 func newKDLParser(file string, text []byte) *kdlParser {
 	c := newCursor(file, text)
-	return &kdlParser{file: file, text: text, off: c.off, cursor: c, out: newRewrite()}
+	return &kdlParser{rest: func() {}, file: file, text: text, off: c.off, cursor: c, out: newRewrite()}
 }

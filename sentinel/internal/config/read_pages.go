@@ -44,7 +44,7 @@ func (r *reader) errorPage(b *block, templates string) ErrorPage {
 		Template: b.text("template", ""),
 		Headers:  b.headerValues("headers"),
 	}
-	b.needs("template", p.Template, readable(filepath.Join(templates, p.Template)))
+	b.needs("template", p.Template, readable(filepath.Join(templates, p.Template)), filepath.Join(templates, p.Template))
 	b.done()
 	return p
 }

@@ -24,8 +24,8 @@ func (r *reader) listenerTLS(b *block) *TLS {
 	if t.MaxVersion != 0 && t.MaxVersion < t.MinVersion {
 		b.fail("max-version", "max-version is lower than min-version", "")
 	}
-	b.needs("cert-file", t.CertFile, keyPair(t.CertFile, t.KeyFile))
-	b.needs("ca-file", t.CAFile, authorities(t.CAFile))
+	b.needs("cert-file", t.CertFile, keyPair(t.CertFile, t.KeyFile), t.CertFile, t.KeyFile)
+	b.needs("ca-file", t.CAFile, authorities(t.CAFile), t.CAFile)
 	for _, n := range b.all("sni") {
 		t.SNI = append(t.SNI, r.sni(r.open(n, b.pathOf("sni"), 0)))
 	}
@@ -49,7 +49,7 @@ func (r *reader) sni(b *block) SNICert {
 		}
 	}
 	b.noteList("hostnames", s.Hostnames)
-	b.needs("cert-file", s.CertFile, keyPair(s.CertFile, s.KeyFile))
+	b.needs("cert-file", s.CertFile, keyPair(s.CertFile, s.KeyFile), s.CertFile, s.KeyFile)
 	b.unsupported("priority-hostnames")
 	b.done()
 	return s

@@ -121,8 +121,8 @@ func (b *block) agentTLS(secure bool) *AgentTLS {
 		Insecure: b.flag("tls-insecure", "insecure-skip-verify"),
 	}
 	b.bothOrNone("client-cert", "client-key")
-	b.needs("client-cert", t.ClientCert, keyPair(t.ClientCert, t.ClientKey))
-	b.needs("ca-cert", t.CACert, authorities(t.CACert))
+	b.needs("client-cert", t.ClientCert, keyPair(t.ClientCert, t.ClientKey), t.ClientCert, t.ClientKey)
+	b.needs("ca-cert", t.CACert, authorities(t.CACert), t.CACert)
 	if secure {
 		return t
 	}

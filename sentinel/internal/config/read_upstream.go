@@ -163,8 +163,8 @@ func (r *reader) upstreamTLS(b *block) *UpstreamTLS {
 		t.InsecureSkipVerify = !b.boolean("verify", true)
 	}
 	b.bothOrNone("client-cert", "client-key")
-	b.needs("client-cert", t.ClientCert, keyPair(t.ClientCert, t.ClientKey))
-	b.needs("ca-cert", t.CACert, authorities(t.CACert))
+	b.needs("client-cert", t.ClientCert, keyPair(t.ClientCert, t.ClientKey), t.ClientCert, t.ClientKey)
+	b.needs("ca-cert", t.CACert, authorities(t.CACert), t.CACert)
 	b.done()
 	return t
 }

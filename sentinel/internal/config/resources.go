@@ -17,13 +17,14 @@ type resource struct {
 	pos   Pos
 	path  string
 	check func(dir string) error
+	reads []string
 }
 
 // needs registers a check of the file a setting names, unless there is none. dir is where relative
-// names start.
-func (b *block) needs(name, file string, check func(dir string) error) {
+// names start. reads are the files whose content is part of what the configuration means.
+func (b *block) needs(name, file string, check func(dir string) error, reads ...string) {
 	if file != "" {
-		b.r.needed = append(b.r.needed, resource{b.at(name), b.pathOf(name), check})
+		b.r.needed = append(b.r.needed, resource{b.at(name), b.pathOf(name), check, reads})
 	}
 }
 
@@ -32,6 +33,11 @@ func (r *reader) checkResources(dir string) {
 		return
 	}
 	for _, n := range r.needed {
+		for _, file := range n.reads {
+			if file != "" {
+				r.options.Visit(resolve(dir, file))
+			}
+		}
 		err := n.check(dir)
 		if err == nil {
 			continue
