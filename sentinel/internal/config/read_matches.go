@@ -62,7 +62,7 @@ func (b *block) regexes(name string) (list []*regexp.Regexp) {
 		}
 		re, err := b.r.compile(s)
 		if err != nil {
-			b.r.report(Problem{Pos: v.pos, Path: b.pathOf(name), Found: "invalid regular expression: " + err.Error(), Expected: "expected RE2 syntax"})
+			b.r.report(Problem{Pos: v.pos, Path: b.pathOf(name), Found: "invalid regular expression: " + regexFault(err), Expected: "expected RE2 syntax"})
 			continue
 		}
 		list, sources = append(list, re), append(sources, s)
@@ -176,3 +176,12 @@ func conditionField(b *block, v value) (string, bool) {
 }
 
 func conditionParam(b *block, v value) (string, bool) { return b.textOf("name", v) }
+
+// regexFault is what is wrong with a regular expression. The part of it that an error names may hold anything.
+func regexFault(err error) string {
+	var bad *syntax.Error
+	if errors.As(err, &bad) {
+		return bad.Code.String() + ": " + strconv.Quote(cut(bad.Expr))
+	}
+	return err.Error()
+}
