@@ -49,7 +49,7 @@ type Options struct {
 	Prepare func(ProcessSettings) error
 }
 
-// Proxy is one running Sentinel. New makes it, Run serves; its other methods may be called from any
+// Proxy is one running Sentinel. New makes it, Run serves, or Close gives it up; its other methods may be called from any
 // goroutine.
 type Proxy struct {
 	options  Options
@@ -73,7 +73,7 @@ type Proxy struct {
 	clients   sync.WaitGroup // connections; none is added once acceptors are gone
 	scrapes   *http.Server   // the metrics endpoint; nil: none
 	scrapeAt  net.Listener
-	admin     *admin    // nil: no admin-socket
+	admin     *admin    // nil: no admin-socket, or not served yet
 	demo      *demo     // nil: the configuration was given
 	first     *prepared // until Run takes it over
 
@@ -143,7 +143,7 @@ func (p *Proxy) build(cfg *config.Config) error {
 		p.limits.trim(p.since(time.Now()))
 	}
 	if cfg.System.AdminSocket != "" {
-		if p.admin, err = p.openAdmin(cfg.System.AdminSocket); err != nil {
+		if err = p.checkAdmin(cfg.System.AdminSocket); err != nil {
 			return err
 		}
 	}
@@ -337,6 +337,12 @@ func (p *Proxy) ReopenLogs() error {
 		return fmt.Errorf("reopening logs: %w", err)
 	}
 	return nil
+}
+
+// Close frees what New acquired, when Run is not to be called: nothing is accepted, and what another process owns of
+// the same sockets and names stays. It may be called once.
+func (p *Proxy) Close() {
+	p.release()
 }
 
 // release frees what New and Run acquired; it may run after a New that failed half-way.

@@ -47,9 +47,8 @@ func (c *command) serve(cmd *cobra.Command, _ []string) error {
 	defer signal.Stop(signals)
 	done := make(chan struct{})
 	if err := host.Ready(); err != nil {
+		p.Close()
 		host.Failed(text(err))
-		end(nil)
-		p.Run(ctx)
 		return err //nolint:wrapcheck // code tells its kinds apart
 	}
 	o := &operator{c: c, p: p, host: host, ctx: ctx, end: end}
