@@ -250,6 +250,7 @@ func (p *Proxy) Run(ctx context.Context) {
 	defer p.release()
 	go p.sweeper.run(p.finished)
 	p.lifecycle.Lock()
+	p.serveAdmin() // who asks gets no answer before the lock is free
 	p.first.startShared()
 	for _, s := range p.first.sockets {
 		p.serve(s)
@@ -263,7 +264,6 @@ func (p *Proxy) Run(ctx context.Context) {
 		p.log.Info("listening", "metrics", p.scrapeAt.Addr().String())
 		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
 	}
-	p.serveAdmin()
 	<-ctx.Done()
 	p.drain(errors.Is(context.Cause(ctx), ErrReplaced))
 }
