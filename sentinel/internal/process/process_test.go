@@ -240,6 +240,30 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestReloadWhileEnding shows that a reload says nothing to the service manager once it knows that the process ends.
+func TestReloadWhileEnding(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	t.Setenv("NOTIFY_SOCKET", name)
+	h := &Host{halt: make(chan struct{})}
+	h.Reloading()
+	h.Stopping()
+	h.Reloaded("serving")
+	h.Reloading()
+	h.notify("END=1")
+	for _, want := range []string{"RELOADING=1", "STOPPING=1", "END=1"} {
+		b := make([]byte, 1000)
+		n, err := c.Read(b)
+		if got, _, _ := strings.Cut(string(b[:n]), "\n"); err != nil || got != want {
+			t.Errorf("the service manager is told %q, want %q; %v", got, want, err)
+		}
+	}
+}
+
 // TestDeafManager shows that a service manager that does not read holds up nothing for long.
 func TestDeafManager(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
