@@ -211,7 +211,7 @@ func (p *Proxy) adminReload(w http.ResponseWriter, r *http.Request) {
 	}
 	result, err := p.Reload(r.Context(), "admin")
 	switch {
-	case result == nil:
+	case result == nil || errors.Is(err, errNotServing):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case err != nil:
 		writeAdmin(w, http.StatusUnprocessableEntity, result)

@@ -75,7 +75,7 @@ type Proxy struct {
 	scrapeAt  net.Listener
 	admin     *admin    // nil: no admin-socket, or not served yet
 	demo      *demo     // nil: the configuration was given
-	first     *prepared // until Run takes it over
+	first     *prepared // until Run takes it over; guarded by lifecycle once New has returned
 
 	reloads    reloads
 	watching   watching
@@ -256,6 +256,7 @@ func (p *Proxy) Run(ctx context.Context) {
 		p.serve(s)
 	}
 	p.first, p.serving = nil, true
+	p.resumeReloads()
 	if p.options.Path != "" {
 		p.background.Go(p.watch)
 	}
@@ -342,6 +343,7 @@ func (p *Proxy) ReopenLogs() error {
 // Close frees what New acquired, when Run is not to be called: nothing is accepted, and what another process owns of
 // the same sockets and names stays. It may be called once.
 func (p *Proxy) Close() {
+	p.dropReloads()
 	p.release()
 }
 

@@ -54,7 +54,7 @@ type attempt struct {
 // Reload reads the configuration again and serves what it says, without a request failing. If anything about it is
 // wrong the old one goes on, and the error, a *ConfigError or what the system said, has every reason. Reloads asked
 // for while one runs become one. trigger is what logs call the cause. It waits until the reload is over, or ctx is;
-// the reload goes on then.
+// the reload goes on then. Asked for before Run, it takes place when Run serves; while the proxy drains it fails.
 func (p *Proxy) Reload(ctx context.Context, trigger string) (*ReloadResult, error) {
 	a := p.joinReload(trigger)
 	select {
@@ -66,12 +66,21 @@ func (p *Proxy) Reload(ctx context.Context, trigger string) (*ReloadResult, erro
 }
 
 func (p *Proxy) joinReload(trigger string) *attempt {
+	if a := p.enqueueReload(trigger); a != nil {
+		return a
+	}
+	a := &attempt{trigger: trigger, done: make(chan struct{})}
+	p.refuseReload(a)
+	return a
+}
+
+// enqueueReload returns the attempt that somebody who asks now gets; nil: the proxy is ending.
+func (p *Proxy) enqueueReload(trigger string) *attempt {
 	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
-	if !p.serving {
-		a := &attempt{done: make(chan struct{}), err: errNotServing}
-		close(a.done)
-		return a
+	starting := p.first != nil
+	if !p.serving && !starting {
+		return nil
 	}
 	r := &p.reloads
 	r.mu.Lock()
@@ -80,7 +89,7 @@ func (p *Proxy) joinReload(trigger string) *attempt {
 		r.next = &attempt{trigger: trigger, done: make(chan struct{})}
 	}
 	a := r.next
-	if !r.running {
+	if !r.running && !starting {
 		r.running = true
 		p.background.Go(p.reloadAll)
 	}
