@@ -129,6 +129,9 @@ func (p *Proxy) build(cfg *config.Config) error {
 		return err
 	}
 	p.logs.Store(first.logs)
+	for _, w := range first.logs.missing {
+		p.log.Warn("configuration", "problem", w)
+	}
 	p.apply(cfg)
 	p.snapshot.Store(first.snap)
 	p.attach(first.snap, nil)

@@ -202,7 +202,11 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 	}
 	warnings = append(texts(problems), pending(cfg)...)
 	warnings = append(warnings, unchangeable(old.cfg, cfg)...)
-	return warnings, p.swap(cfg, old)
+	logs := p.logs.Load()
+	if err := p.swap(cfg, old); err != nil {
+		return warnings, err
+	}
+	return append(warnings, p.freshLogs(logs)...), nil
 }
 
 // swap builds a snapshot and makes it the one that is served.
@@ -286,8 +290,8 @@ func (p *Proxy) prepare(cfg *config.Config, old *snapshot) (*prepared, error) {
 		return nil, err
 	}
 	n := &prepared{p: p, snap: s, old: old}
-	if err = n.openSockets(); err == nil && (old == nil || !config.Same(&old.cfg.Observability.Logging, &cfg.Observability.Logging)) {
-		n.logs, err = p.openLogs(&cfg.Observability.Logging)
+	if err = n.openSockets(); err == nil {
+		n.logs, err = p.nextLogs(&cfg.Observability.Logging, old)
 	}
 	if err != nil {
 		n.abandon()
@@ -371,7 +375,9 @@ func (p *Proxy) commit(n *prepared) {
 		p.log.Info("listener left", "address", leaving.address)
 	}
 	p.sweeper.drain(func(c *conn) bool { return r.sockets[c.socket] })
-	p.changeLogs(n, r)
+	if n.logs != nil {
+		r.logs = p.logs.Swap(n.logs)
+	}
 	p.attach(s, old)
 	p.retire(r)
 }
@@ -392,17 +398,6 @@ func (n *prepared) startShared() {
 		if n.old == nil || n.old.agents[id] != a {
 			a.Start()
 		}
-	}
-}
-
-// changeLogs puts the new logs in place, or starts fresh files: rotation often comes with a reload.
-func (p *Proxy) changeLogs(n *prepared, r *retirement) {
-	if n.logs != nil {
-		r.logs = p.logs.Swap(n.logs)
-		return
-	}
-	if err := p.ReopenLogs(); err != nil {
-		p.log.Warn("log cannot be reopened, the old file stays in use", "error", err.Error())
 	}
 }
 
