@@ -293,6 +293,10 @@ func TestAccount(t *testing.T) {
 	for _, file := range threads {
 		checkRootless(t, file)
 	}
+	// Root may ask the account's process for an upgrade. It fails: the account cannot read the configuration.
+	if out, err := s.command(t, "-u", "-c", s.config); err == nil || !strings.Contains(out, "the running process goes on") {
+		t.Errorf("an upgrade: %v, %q", err, out)
+	}
 	p.signal(t, syscall.SIGTERM)
 	if code := p.exit(t); code != 0 || s.pid() != 0 {
 		t.Errorf("exit code %d, pid-file %d", code, s.pid())
