@@ -228,3 +228,64 @@ observability { logging { access-log { file "` + file + `"; buffer-size 1 } } }
 		t.Errorf("%d and %d lines in the old files, want 1 each", lines(one), lines(one+".rotated"))
 	}
 }
+
+// TestReloadLogComesBack shows that a log that could not be opened is a warning at each reload until it can be.
+func TestReloadLogComesBack(t *testing.T) {
+	t.Parallel()
+	o := answering(t, "o")
+	dir := t.TempDir()
+	access, fault, audit := filepath.Join(dir, "access"), filepath.Join(dir, "error"), filepath.Join(dir, "audit")
+	file := filepath.Join(dir, "sentinel.kdl")
+	config := func(rate string) string {
+		return `system { }
+listener "main" { address "127.0.0.1:0" }
+observability { logging { access-log { file "` + access + `"; buffer-size 1; sample-rate ` + rate + ` }
+error-log { file "` + fault + `" }; audit-log { file "` + audit + `" } } }
+` + through("a", o.addr())
+	}
+	put(t, file, config("1.0"))
+	inTheWay := func() {
+		t.Helper()
+		if err := os.Mkdir(access, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inTheWay()
+	s := startFile(t, file)
+	reload := func(warning string) {
+		t.Helper()
+		r, err := s.p.Reload(bounded(t), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(r.Warnings, "; "); (got == "") != (warning == "") || !strings.Contains(got, warning) {
+			t.Errorf("warnings %q, want %q", got, warning)
+		}
+	}
+	reload("the access log cannot be opened") // nothing has changed
+	put(t, file, config("0.5"))
+	reload("the access log cannot be opened") // the block has
+	put(t, file, config("1.0"))
+	if err := os.Remove(access); err != nil {
+		t.Fatal(err)
+	}
+	reload("")
+	c := dial(t, s.addr, whole)
+	c.send(get("/a"))
+	wantStatus(t, c, 200)
+	eventually(t, "a line in the access log", func() bool {
+		text, _ := os.ReadFile(access)
+		return strings.Count(string(text), "\n") == 1
+	})
+	reload("")
+	if err := os.Remove(access); err != nil {
+		t.Fatal(err)
+	}
+	inTheWay()
+	move(t, audit, audit+".rotated")
+	reload("a log cannot be reopened") // but those after it are
+	eventually(t, "the audit log after its rotation", func() bool {
+		_, err := os.Stat(audit)
+		return err == nil
+	})
+}

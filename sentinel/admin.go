@@ -101,6 +101,16 @@ type admin struct {
 	server *http.Server
 }
 
+// checkAdmin finds out whether the admin socket can be opened. It is not kept: a process that is killed before it serves
+// would leave a file behind.
+func (p *Proxy) checkAdmin(path string) error {
+	a, err := p.openAdmin(path)
+	if err == nil {
+		a.close()
+	}
+	return err
+}
+
 // openAdmin binds the admin socket, under another name: a process that has the right one keeps it until this one
 // serves. After an upgrade it is about to end then, and two proxies with one configuration fail on their listeners.
 func (p *Proxy) openAdmin(path string) (*admin, error) {
@@ -126,12 +136,17 @@ func (p *Proxy) openAdmin(path string) (*admin, error) {
 	return a, nil
 }
 
-// serveAdmin gives the socket its name, and answers until close.
+// serveAdmin opens the socket, gives it its name, and answers until close.
 func (p *Proxy) serveAdmin() {
-	if p.admin == nil {
+	path := p.snapshot.Load().cfg.System.AdminSocket
+	if path == "" {
 		return
 	}
-	if err := os.Rename(p.admin.bound, p.admin.path); err != nil {
+	var err error
+	if p.admin, err = p.openAdmin(path); err == nil {
+		err = os.Rename(p.admin.bound, path)
+	}
+	if err != nil {
 		p.log.Error("no admin socket", "error", err.Error())
 		return
 	}
@@ -196,7 +211,7 @@ func (p *Proxy) adminReload(w http.ResponseWriter, r *http.Request) {
 	}
 	result, err := p.Reload(r.Context(), "admin")
 	switch {
-	case result == nil:
+	case result == nil || errors.Is(err, errNotServing):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case err != nil:
 		writeAdmin(w, http.StatusUnprocessableEntity, result)

@@ -82,7 +82,15 @@ func TestAdminTakenOver(t *testing.T) {
 	client := adminClient(t, socket)
 	first := open()
 	stopFirst := serving(t, first)
-	open().release()
+	open().Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("one that never served left something behind: %v %v", left, err)
+	}
+	killed := open() // as far as files tell
+	defer killed.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("one that does not serve yet has files: %v %v", left, err)
+	}
 	if got := instance(t, client); got != first.instance {
 		t.Errorf("after one that never served, %q answers, want %q", got, first.instance)
 	}

@@ -1,8 +1,11 @@
 package sentinel
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
@@ -14,6 +17,7 @@ type logs struct {
 	errors  *telemetry.ErrorLog
 	audit   *telemetry.AuditLog
 	writers []*telemetry.Writer
+	missing []string // why logs that the configuration has on are off
 }
 
 // logSpec says where one log goes.
@@ -24,6 +28,33 @@ type logSpec struct {
 	buffer   int
 	required bool // a file that cannot be opened is an error: an audit trail with holes is none
 	each     bool
+}
+
+// nextLogs opens the logs of a configuration; nil: those in use are what it asks for. One that could not be opened
+// before is tried again.
+func (p *Proxy) nextLogs(c *config.Logging, old *snapshot) (*logs, error) {
+	same := old != nil && config.Same(&old.cfg.Observability.Logging, c)
+	if same && len(p.logs.Load().missing) == 0 {
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	l, err := p.openLogs(c)
+	if same && err != nil {
+		return nil, nil //nolint:nilnil // an audit log that is open goes on; freshLogs tells
+	}
+	return l, err
+}
+
+// freshLogs starts fresh files if a reload left the logs as they were, since rotation often comes with one. It returns
+// what is wrong with them. It may take seconds, when a log is stuck.
+func (p *Proxy) freshLogs(before *logs) []string {
+	l := p.logs.Load()
+	if l != before {
+		return l.missing
+	}
+	if err := l.reopen(); err != nil {
+		return append(slices.Clone(l.missing), "a log cannot be reopened, the old file stays in use: "+err.Error())
+	}
+	return l.missing
 }
 
 // openLogs opens the logs of a configuration. An access or error log that cannot be opened is reported
@@ -74,18 +105,19 @@ func (p *Proxy) openLog(l *logs, s logSpec) (*telemetry.Writer, error) {
 	case s.required:
 		return nil, fmt.Errorf("opening the %s log: %w", s.name, err)
 	}
-	p.log.Warn("log cannot be opened, going on without it", "log", s.name, "error", err.Error())
+	l.missing = append(l.missing, fmt.Sprintf("the %s log cannot be opened, going on without it: %v", s.name, err))
 	return nil, nil
 }
 
-// reopen starts fresh files, after a rotation.
+// reopen starts fresh files, after a rotation. One that fails keeps its old file, and does not hold up the others.
 func (l *logs) reopen() error {
-	for _, w := range l.writers {
-		if err := w.Reopen(); err != nil {
-			return err
-		}
+	failed := make([]error, len(l.writers))
+	var all sync.WaitGroup
+	for i, w := range l.writers {
+		all.Go(func() { failed[i] = w.Reopen() })
 	}
-	return nil
+	all.Wait()
+	return errors.Join(failed...)
 }
 
 func (l *logs) close() {

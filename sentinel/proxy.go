@@ -49,7 +49,7 @@ type Options struct {
 	Prepare func(ProcessSettings) error
 }
 
-// Proxy is one running Sentinel. New makes it, Run serves; its other methods may be called from any
+// Proxy is one running Sentinel. New makes it, Run serves, or Close gives it up; its other methods may be called from any
 // goroutine.
 type Proxy struct {
 	options  Options
@@ -73,9 +73,9 @@ type Proxy struct {
 	clients   sync.WaitGroup // connections; none is added once acceptors are gone
 	scrapes   *http.Server   // the metrics endpoint; nil: none
 	scrapeAt  net.Listener
-	admin     *admin    // nil: no admin-socket
+	admin     *admin    // nil: no admin-socket, or not served yet
 	demo      *demo     // nil: the configuration was given
-	first     *prepared // until Run takes it over
+	first     *prepared // until Run takes it over; guarded by lifecycle once New has returned
 
 	reloads    reloads
 	watching   watching
@@ -129,6 +129,9 @@ func (p *Proxy) build(cfg *config.Config) error {
 		return err
 	}
 	p.logs.Store(first.logs)
+	for _, w := range first.logs.missing {
+		p.log.Warn("configuration", "problem", w)
+	}
 	p.apply(cfg)
 	p.snapshot.Store(first.snap)
 	p.attach(first.snap, nil)
@@ -143,7 +146,7 @@ func (p *Proxy) build(cfg *config.Config) error {
 		p.limits.trim(p.since(time.Now()))
 	}
 	if cfg.System.AdminSocket != "" {
-		if p.admin, err = p.openAdmin(cfg.System.AdminSocket); err != nil {
+		if err = p.checkAdmin(cfg.System.AdminSocket); err != nil {
 			return err
 		}
 	}
@@ -250,11 +253,13 @@ func (p *Proxy) Run(ctx context.Context) {
 	defer p.release()
 	go p.sweeper.run(p.finished)
 	p.lifecycle.Lock()
+	p.serveAdmin() // who asks gets no answer before the lock is free
 	p.first.startShared()
 	for _, s := range p.first.sockets {
 		p.serve(s)
 	}
 	p.first, p.serving = nil, true
+	p.resumeReloads()
 	if p.options.Path != "" {
 		p.background.Go(p.watch)
 	}
@@ -263,7 +268,6 @@ func (p *Proxy) Run(ctx context.Context) {
 		p.log.Info("listening", "metrics", p.scrapeAt.Addr().String())
 		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
 	}
-	p.serveAdmin()
 	<-ctx.Done()
 	p.drain(errors.Is(context.Cause(ctx), ErrReplaced))
 }
@@ -337,6 +341,13 @@ func (p *Proxy) ReopenLogs() error {
 		return fmt.Errorf("reopening logs: %w", err)
 	}
 	return nil
+}
+
+// Close frees what New acquired, when Run is not to be called: nothing is accepted, and what another process owns of
+// the same sockets and names stays. It may be called once.
+func (p *Proxy) Close() {
+	p.dropReloads()
+	p.release()
 }
 
 // release frees what New and Run acquired; it may run after a New that failed half-way.

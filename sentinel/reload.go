@@ -54,7 +54,7 @@ type attempt struct {
 // Reload reads the configuration again and serves what it says, without a request failing. If anything about it is
 // wrong the old one goes on, and the error, a *ConfigError or what the system said, has every reason. Reloads asked
 // for while one runs become one. trigger is what logs call the cause. It waits until the reload is over, or ctx is;
-// the reload goes on then.
+// the reload goes on then. Asked for before Run, it takes place when Run serves; while the proxy drains it fails.
 func (p *Proxy) Reload(ctx context.Context, trigger string) (*ReloadResult, error) {
 	a := p.joinReload(trigger)
 	select {
@@ -66,12 +66,21 @@ func (p *Proxy) Reload(ctx context.Context, trigger string) (*ReloadResult, erro
 }
 
 func (p *Proxy) joinReload(trigger string) *attempt {
+	if a := p.enqueueReload(trigger); a != nil {
+		return a
+	}
+	a := &attempt{trigger: trigger, done: make(chan struct{})}
+	p.refuseReload(a)
+	return a
+}
+
+// enqueueReload returns the attempt that somebody who asks now gets; nil: the proxy is ending.
+func (p *Proxy) enqueueReload(trigger string) *attempt {
 	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
-	if !p.serving {
-		a := &attempt{done: make(chan struct{}), err: errNotServing}
-		close(a.done)
-		return a
+	starting := p.first != nil
+	if !p.serving && !starting {
+		return nil
 	}
 	r := &p.reloads
 	r.mu.Lock()
@@ -80,7 +89,7 @@ func (p *Proxy) joinReload(trigger string) *attempt {
 		r.next = &attempt{trigger: trigger, done: make(chan struct{})}
 	}
 	a := r.next
-	if !r.running {
+	if !r.running && !starting {
 		r.running = true
 		p.background.Go(p.reloadAll)
 	}
@@ -193,7 +202,11 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 	}
 	warnings = append(texts(problems), pending(cfg)...)
 	warnings = append(warnings, unchangeable(old.cfg, cfg)...)
-	return warnings, p.swap(cfg, old)
+	logs := p.logs.Load()
+	if err := p.swap(cfg, old); err != nil {
+		return warnings, err
+	}
+	return append(warnings, p.freshLogs(logs)...), nil
 }
 
 // swap builds a snapshot and makes it the one that is served.
@@ -282,8 +295,8 @@ func (p *Proxy) prepare(cfg *config.Config, old *snapshot) (*prepared, error) {
 		return nil, err
 	}
 	n := &prepared{p: p, snap: s, old: old}
-	if err = n.openSockets(); err == nil && (old == nil || !config.Same(&old.cfg.Observability.Logging, &cfg.Observability.Logging)) {
-		n.logs, err = p.openLogs(&cfg.Observability.Logging)
+	if err = n.openSockets(); err == nil {
+		n.logs, err = p.nextLogs(&cfg.Observability.Logging, old)
 	}
 	if err != nil {
 		n.abandon()
@@ -367,7 +380,9 @@ func (p *Proxy) commit(n *prepared) {
 		p.log.Info("listener left", "address", leaving.address)
 	}
 	p.sweeper.drain(func(c *conn) bool { return r.sockets[c.socket] })
-	p.changeLogs(n, r)
+	if n.logs != nil {
+		r.logs = p.logs.Swap(n.logs)
+	}
 	p.attach(s, old)
 	p.retire(r)
 }
@@ -388,17 +403,6 @@ func (n *prepared) startShared() {
 		if n.old == nil || n.old.agents[id] != a {
 			a.Start()
 		}
-	}
-}
-
-// changeLogs puts the new logs in place, or starts fresh files: rotation often comes with a reload.
-func (p *Proxy) changeLogs(n *prepared, r *retirement) {
-	if n.logs != nil {
-		r.logs = p.logs.Swap(n.logs)
-		return
-	}
-	if err := p.ReopenLogs(); err != nil {
-		p.log.Warn("log cannot be reopened, the old file stays in use", "error", err.Error())
 	}
 }
 

@@ -277,6 +277,34 @@ func TestLogRotation(t *testing.T) {
 	}
 }
 
+// TestStopBehindStuckLog shows that a stop is heard although a log that is to be reopened takes nothing, and many other
+// signals came before.
+func TestStopBehindStuckLog(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "access.log")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile(file, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = full.Close() }()
+	for _ = full.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err == nil; {
+		_, err = full.Write(make([]byte, 1<<10))
+	}
+	p := start(t, "-c", write(t, goodConfig+`observability { logging { access-log { file "`+file+`" } } }`))
+	get(t, p.addr)
+	for range 50 {
+		p.signal(t, syscall.SIGUSR1)
+		time.Sleep(time.Millisecond) // those that come at once are one
+	}
+	p.signal(t, syscall.SIGTERM)
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestHangup shows that SIGHUP reloads, and that a broken file changes nothing.
 func TestHangup(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,8 @@ func (c *command) serve(cmd *cobra.Command, _ []string) error {
 	if c.upgrade {
 		return c.requestUpgrade(cmd)
 	}
+	told := newSignals()
+	defer told.forget()
 	host, err := process.Begin()
 	c.serving = true
 	var p *sentinel.Proxy
@@ -41,19 +43,16 @@ func (c *command) serve(cmd *cobra.Command, _ []string) error {
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
 	defer host.Close()
-	signal.Ignore(syscall.SIGPIPE) // whoever read our output may leave: the log writer deals with it
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	signal.Ignore(syscall.SIGPIPE)                          // whoever read our output may leave: the log writer deals with it
+	signal.Notify(told.stop, syscall.SIGTERM, os.Interrupt) // until now they end the process at once
 	done := make(chan struct{})
 	if err := host.Ready(); err != nil {
+		p.Close()
 		host.Failed(text(err))
-		end(nil)
-		p.Run(ctx)
 		return err //nolint:wrapcheck // code tells its kinds apart
 	}
 	o := &operator{c: c, p: p, host: host, ctx: ctx, end: end}
-	o.work.Go(func() { o.follow(signals, done) })
+	o.follow(told, done)
 	alive, over := context.WithCancel(context.Background()) // the watchdog is fed until the drain is over
 	defer over()
 	go host.Watch(alive, p.Pulse)
@@ -102,38 +101,66 @@ type operator struct {
 	work sync.WaitGroup
 }
 
-// follow handles signals until done is closed.
-func (o *operator) follow(signals <-chan os.Signal, done <-chan struct{}) {
-	for {
-		select {
-		case <-done:
-			return
-		case s := <-signals:
-			o.handle(s)
-		}
+// signals are what the operator tells the process. Each has a channel of its own: a burst of one displaces no other, and
+// one that waits is as good as many.
+type signals struct{ reload, reopen, upgrade, stop chan os.Signal }
+
+// newSignals begins to gather signals, all but those that stop: they would end a process that starts.
+func newSignals() *signals {
+	s := &signals{
+		reload: make(chan os.Signal, 1), reopen: make(chan os.Signal, 1), upgrade: make(chan os.Signal, 1),
+		stop: make(chan os.Signal, 2), // the second one ends the drain
+	}
+	signal.Notify(s.reload, syscall.SIGHUP)
+	signal.Notify(s.reopen, syscall.SIGUSR1)
+	signal.Notify(s.upgrade, syscall.SIGUSR2)
+	return s
+}
+
+func (s *signals) forget() {
+	for _, c := range [...]chan os.Signal{s.reload, s.reopen, s.upgrade, s.stop} {
+		signal.Stop(c)
 	}
 }
 
-func (o *operator) handle(s os.Signal) {
-	switch s {
-	case syscall.SIGHUP:
-		o.work.Go(o.reload)
-	case syscall.SIGUSR1:
-		if err := o.p.ReopenLogs(); err != nil {
-			_, _ = fmt.Fprintln(o.c.stderr, "sentinel:", err)
-		}
-	case syscall.SIGUSR2:
-		o.work.Go(o.upgrade)
-	default:
-		if o.host.Stopping() {
-			o.giveUp()
-		}
-		o.end(nil)
+// follow handles signals until done is closed. None waits for what another one asks for: a stuck log or a long reload
+// must not keep the process from ending.
+func (o *operator) follow(told *signals, done <-chan struct{}) {
+	on := func(c <-chan os.Signal, do func()) {
+		o.work.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-c:
+					do()
+				}
+			}
+		})
+	}
+	on(told.reload, o.reload)
+	on(told.reopen, o.reopen)
+	on(told.upgrade, func() { o.work.Go(o.upgrade) }) // one during another one is refused, and that is logged
+	on(told.stop, o.stop)
+}
+
+// stop begins to drain; asked again, it ends the process.
+func (o *operator) stop() {
+	if o.host.Stopping() {
+		o.giveUp()
+	}
+	o.end(nil)
+}
+
+// reopen starts fresh log files.
+func (o *operator) reopen() {
+	if err := o.p.ReopenLogs(); err != nil {
+		_, _ = fmt.Fprintln(o.c.stderr, "sentinel:", err)
 	}
 }
 
-// reload serves what the configuration says now; the service manager is told. Its outcome is in the log, and several at
-// once become one.
+// reload serves what the configuration says now; the service manager is told. Its outcome is in the log. One reload
+// ends before the next one begins: "ready" is said when it is true.
 func (o *operator) reload() {
 	o.host.Reloading()
 	status := "serving"

@@ -59,6 +59,13 @@ func (m *manager) expect(t *testing.T, want ...string) {
 	}
 }
 
+// expectLast reads up to a message, which is the last one of a process that ends.
+func (m *manager) expectLast(t *testing.T, want ...string) {
+	t.Helper()
+	for !slices.Equal(m.next(t), want) {
+	}
+}
+
 // TestServiceManager follows what the service manager is told over a life.
 func TestServiceManager(t *testing.T) {
 	t.Parallel()
@@ -82,10 +89,26 @@ func TestServiceManager(t *testing.T) {
 	if got := m.next(t); got[0] != "READY=1" {
 		t.Errorf("a reload ends with %q", got)
 	}
+	for range 100 {
+		p.signal(t, syscall.SIGHUP)
+	}
+	for i := range 2 { // at least; each ends before the next begins
+		if got := m.next(t); got[0] != "RELOADING=1" {
+			t.Errorf("reload %d of many begins with %q", i, got)
+		}
+		if got := m.next(t); got[0] != "READY=1" {
+			t.Errorf("reload %d of many ends with %q", i, got)
+		}
+		p.signal(t, syscall.SIGHUP)
+	}
 	p.signal(t, syscall.SIGTERM)
-	m.expect(t, "STOPPING=1", "STATUS=draining")
+	m.expectLast(t, "STOPPING=1", "STATUS=draining")
 	if code := p.exit(t); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+	_ = m.c.SetReadDeadline(time.Now())
+	if n, err := m.c.Read(b); err == nil && string(b[:n]) != "WATCHDOG=1" {
+		t.Errorf("a process that is ending says %q", b[:n])
 	}
 }
 
@@ -269,6 +292,10 @@ func TestAccount(t *testing.T) {
 	}
 	for _, file := range threads {
 		checkRootless(t, file)
+	}
+	// Root may ask the account's process for an upgrade. It fails: the account cannot read the configuration.
+	if out, err := s.command(t, "-u", "-c", s.config); err == nil || !strings.Contains(out, "the running process goes on") {
+		t.Errorf("an upgrade: %v, %q", err, out)
 	}
 	p.signal(t, syscall.SIGTERM)
 	if code := p.exit(t); code != 0 || s.pid() != 0 {

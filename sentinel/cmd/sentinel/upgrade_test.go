@@ -289,6 +289,38 @@ func TestUpgradeFails(t *testing.T) {
 	}
 }
 
+// TestUpgradeFailsLate shows that a new program that fails when it has the sockets already takes no request and no admin
+// socket away.
+func TestUpgradeFailsLate(t *testing.T) {
+	t.Parallel()
+	for name, system := range map[string]string{"at once": "", "with a delay": "shutdown-delay-secs 2; "} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			admin := filepath.Join(t.TempDir(), "admin.sock")
+			s := newSite(t, system+`admin-socket "`+admin+`"`)
+			p := s.start(t)
+			answered, done := load(t, p.addr, 16)
+			more(t, answered)
+			text, err := os.ReadFile(s.config)
+			taken := filepath.Join(s.dir, "taken") // a directory is in the way of the pid-file
+			if err = errors.Join(err, os.MkdirAll(filepath.Join(taken, "x"), 0o700)); err != nil {
+				t.Fatal(err)
+			}
+			s.configure(t, strings.Replace(string(text), `"`+s.pidFile+`"`, `"`+taken+`"`, 1))
+			p.signal(t, syscall.SIGUSR2)
+			p.await(t, "the failure", func(line string) bool { return strings.Contains(line, "upgrade failed") })
+			more(t, answered)
+			done()
+			if left, err := filepath.Glob(filepath.Join(filepath.Dir(admin), "*admin.sock*")); err != nil || len(left) != 1 || left[0] != admin {
+				t.Errorf("beside the admin socket there is %q, %v", left, err)
+			}
+			if out, err := s.command(t, "status", "--socket", admin); err != nil || !strings.Contains(out, strconv.Itoa(p.Process.Pid)) {
+				t.Errorf("the old process's admin socket: %v, %q", err, out)
+			}
+		})
+	}
+}
+
 // TestUpgradeCommandFails shows that --upgrade says why nothing changed, and works once the reason is gone.
 func TestUpgradeCommandFails(t *testing.T) {
 	t.Parallel()

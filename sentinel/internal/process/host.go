@@ -130,8 +130,8 @@ func (h *Host) alone() error {
 	if path == "" || h.replacing() {
 		return nil
 	}
-	if pid, lives, err := readPID(path); err == nil && lives {
-		return fmt.Errorf("pid-file %s: process %d is running", path, pid)
+	if there, err := readPID(path); err == nil && there.lives {
+		return fmt.Errorf("pid-file %s: process %d is running", path, there.pid)
 	}
 	return nil
 }

@@ -38,13 +38,25 @@ func tell(socket, message string) error {
 	return err //nolint:wrapcheck // it names the operation and the address
 }
 
-// Reloading tells the service manager that a reload begins; Reloaded must follow.
+// Reloading tells the service manager that a reload begins; Reloaded must follow. Nothing is said by a process that is
+// ending.
 func (h *Host) Reloading() {
-	h.notify(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", monotonic()/1000), "STATUS=reloading")
+	h.notifyUnlessEnding(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", monotonic()/1000), "STATUS=reloading")
 }
 
-// Reloaded tells the service manager that a reload is over, and how it went.
-func (h *Host) Reloaded(status string) { h.notify(daemon.SdNotifyReady, "STATUS="+oneLine(status)) }
+// Reloaded tells the service manager that a reload is over, and how it went. From a process that is ending, "ready" would
+// take back that it is.
+func (h *Host) Reloaded(status string) {
+	h.notifyUnlessEnding(daemon.SdNotifyReady, "STATUS="+oneLine(status))
+}
+
+func (h *Host) notifyUnlessEnding(states ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state == serving || h.state == upgrading {
+		h.notify(states...)
+	}
+}
 
 // monotonic is the clock that systemd compares with, in nanoseconds.
 func monotonic() int64 {

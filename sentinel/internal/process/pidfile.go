@@ -7,8 +7,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	errNoFile   = errors.New("not a regular file")
+	errNotOwner = errors.New("it runs as another user than the pid-file says")
 )
 
 // pidFile is a file with the process's id. The process holds a lock on it while it lives, so that a file left behind
@@ -61,21 +70,83 @@ func (p *pidFile) remove() {
 	_ = p.file.Close()
 }
 
-// readPID returns the process that a file names and whether it lives.
-func readPID(path string) (pid int, lives bool, err error) {
-	f, err := os.Open(path)
+// named is the process that a pid-file names.
+type named struct {
+	pid   int
+	owner uint32 // of the file
+	lives bool
+}
+
+// readPID returns the process that a file names.
+func readPID(path string) (n named, err error) {
+	text, f, err := readSmall(path, 32)
 	if err != nil {
-		return 0, false, fmt.Errorf("pid-file: %w", err)
+		return n, fmt.Errorf("pid-file: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, 32))
-	if err != nil {
-		return 0, false, fmt.Errorf("pid-file: %w", err)
+	n.pid, err = strconv.Atoi(string(bytes.TrimSpace(text)))
+	if err != nil || n.pid < 2 {
+		return n, fmt.Errorf("pid-file %s holds no process id: %.32q", path, text)
 	}
-	pid, err = strconv.Atoi(string(bytes.TrimSpace(text)))
-	if err != nil || pid < 2 {
-		return 0, false, fmt.Errorf("pid-file %s holds no process id: %.32q", path, text)
+	var info unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &info); err != nil {
+		return n, fmt.Errorf("pid-file: %w", err)
 	}
+	n.owner = info.Uid
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	return pid, errors.Is(err, syscall.EWOULDBLOCK), nil
+	n.lives = errors.Is(err, syscall.EWOULDBLOCK)
+	return n, nil
+}
+
+// readSmall reads the first bytes of a file. Root reads files here in a directory that may belong to the proxy's
+// account, which could have put anything there: a link to a file that only root may read, a FIFO that nobody writes to.
+func readSmall(path string, limit int64) ([]byte, *os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err //nolint:wrapcheck // it names the file
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", path, errNoFile)
+	}
+	var text []byte
+	if err == nil {
+		text, err = io.ReadAll(io.LimitReader(f, limit))
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return text, f, nil
+}
+
+// signal sends a signal to the process that the file names, if it runs as the file's owner and as nobody else: who may
+// write the file could name any process otherwise, and have root signal it. The program that it runs says less: after
+// an installation it has been replaced, or is another version's in another directory.
+func (n named) signal(s syscall.Signal) error {
+	p, err := os.FindProcess(n.pid) // holds on to the process: its id cannot become another's from here on
+	if err != nil {
+		return err //nolint:wrapcheck // the caller names the process
+	}
+	defer func() { _ = p.Release() }()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.pid))
+	if err != nil {
+		return err //nolint:wrapcheck // it names the file
+	}
+	if !runsAs(string(status), n.owner) {
+		return fmt.Errorf("%w: the file belongs to user %d", errNotOwner, n.owner)
+	}
+	return p.Signal(s) //nolint:wrapcheck // the caller names the process
+}
+
+// runsAs reports whether all four user ids in a process's status, proc_pid_status(5), are uid. The owner of its
+// directory in /proc is no sign: that is root once a process has changed its account.
+func runsAs(status string, uid uint32) bool {
+	for line := range strings.Lines(status) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			want := strconv.FormatUint(uint64(uid), 10)
+			return slices.Equal(strings.Fields(ids), []string{want, want, want, want})
+		}
+	}
+	return false
 }

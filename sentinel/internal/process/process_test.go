@@ -146,16 +146,16 @@ func TestPIDFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pid, lives, err := readPID(path); pid != os.Getpid() || !lives || err != nil {
-		t.Errorf("pid %d, lives %t, %v", pid, lives, err)
+	if there, err := readPID(path); there.pid != os.Getpid() || !there.lives || err != nil {
+		t.Errorf("%+v, %v", there, err)
 	}
 	second, err := writePID(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.remove()
-	if _, lives, err := readPID(path); !lives || err != nil {
-		t.Errorf("the first one's end took the second one's file: lives %t, %v", lives, err)
+	if there, err := readPID(path); !there.lives || err != nil {
+		t.Errorf("the first one's end took the second one's file: %+v, %v", there, err)
 	}
 	second.remove()
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
@@ -173,8 +173,8 @@ func TestReadPID(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if pid, lives, err := readPID(path); (err == nil) != ok || lives || ok && pid != 4711 {
-			t.Errorf("%.40q: pid %d, lives %t, %v", text, pid, lives, err)
+		if there, err := readPID(path); (err == nil) != ok || there.lives || ok && there.pid != 4711 {
+			t.Errorf("%.40q: %+v, %v", text, there, err)
 		}
 	}
 }
@@ -240,6 +240,30 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestReloadWhileEnding shows that a reload says nothing to the service manager once it knows that the process ends.
+func TestReloadWhileEnding(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	t.Setenv("NOTIFY_SOCKET", name)
+	h := &Host{halt: make(chan struct{})}
+	h.Reloading()
+	h.Stopping()
+	h.Reloaded("serving")
+	h.Reloading()
+	h.notify("END=1")
+	for _, want := range []string{"RELOADING=1", "STOPPING=1", "END=1"} {
+		b := make([]byte, 1000)
+		n, err := c.Read(b)
+		if got, _, _ := strings.Cut(string(b[:n]), "\n"); err != nil || got != want {
+			t.Errorf("the service manager is told %q, want %q; %v", got, want, err)
+		}
+	}
+}
+
 // TestDeafManager shows that a service manager that does not read holds up nothing for long.
 func TestDeafManager(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
@@ -269,6 +293,7 @@ func TestOutcome(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"upgraded 4711\n": "4711", "failed: why\n": "the running process goes on: why", "upgraded x": "invalid syntax",
+		"failed: \x1b[2J": "goes on: ?[2J",
 	} {
 		pid, err := readOutcome(text)
 		got := strconv.Itoa(pid)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // The errors of an upgrade that did not take place.
@@ -97,6 +98,9 @@ func (h *Host) reclaim() {
 // outcomeSuffix makes the name of the file that says how the last upgrade went out of the pid-file's.
 const outcomeSuffix = ".upgrade"
 
+// maxOutcome is how much of that file is read, in bytes: what a child says, and a little more.
+const maxOutcome = maxReport + 1<<10
+
 // record writes how an upgrade went for Request to read.
 func (h *Host) record(outcome string) {
 	h.mu.Lock()
@@ -121,20 +125,20 @@ func Request(s Settings) (pid int, err error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.WorkingDirectory, path)
 	}
-	old, lives, err := readPID(path)
+	old, err := readPID(path)
 	switch {
 	case err != nil:
 		return 0, err
-	case !lives:
-		return 0, fmt.Errorf("pid-file %s names %d: %w", path, old, errNotRunning)
+	case !old.lives:
+		return 0, fmt.Errorf("pid-file %s names %d: %w", path, old.pid, errNotRunning)
 	}
 	if err := os.Remove(path + outcomeSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("asking process %d: %w", old, err)
+		return 0, fmt.Errorf("asking process %d: %w", old.pid, err)
 	}
-	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
-		return 0, fmt.Errorf("asking process %d: %w", old, err)
+	if err := old.signal(syscall.SIGUSR2); err != nil {
+		return 0, fmt.Errorf("asking process %d, which pid-file %s names: %w", old.pid, path, err)
 	}
-	return awaitOutcome(path, old, s.UpgradeTimeout+10*time.Second)
+	return awaitOutcome(path, old.pid, s.UpgradeTimeout+10*time.Second)
 }
 
 // awaitOutcome waits until process old has written how the upgrade went.
@@ -144,11 +148,12 @@ func awaitOutcome(path string, old int, limit time.Duration) (pid int, err error
 	end := time.NewTimer(limit)
 	defer end.Stop()
 	for {
-		text, err := os.ReadFile(path + outcomeSuffix)
+		text, f, err := readSmall(path+outcomeSuffix, maxOutcome)
 		if err == nil {
+			_ = f.Close()
 			return readOutcome(string(text))
 		}
-		if _, lives, err := readPID(path); err == nil && !lives {
+		if there, err := readPID(path); err == nil && !there.lives {
 			return 0, fmt.Errorf("process %d ended: %w", old, errNotRunning)
 		}
 		select {
@@ -164,5 +169,15 @@ func readOutcome(text string) (pid int, err error) {
 	if id, ok := strings.CutPrefix(text, "upgraded "); ok {
 		return strconv.Atoi(id) //nolint:wrapcheck // it quotes what it found
 	}
-	return 0, fmt.Errorf("the running process goes on: %s", strings.TrimPrefix(text, "failed: "))
+	return 0, fmt.Errorf("the running process goes on: %s", printable(strings.TrimPrefix(text, "failed: ")))
+}
+
+// printable keeps what another account wrote from doing something to the terminal that shows it.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }
