@@ -107,6 +107,7 @@ func (x *exchange) serve() (keep bool) {
 
 // begin starts the clock and names the exchange.
 func (x *exchange) begin() {
+	x.c.awake()
 	x.started = time.Now()
 	x.head = x.r
 	x.c.requests++
