@@ -92,6 +92,8 @@ func (x *exchange) serve() (keep bool) {
 	}
 	if reason == none {
 		reason = x.throttle()
+	} else {
+		reason = x.charge(reason)
 	}
 	if reason == none && !x.isPreflight() {
 		reason = x.consult()
