@@ -348,6 +348,7 @@ func (c *conn) ended() {
 	r := c.leave(headTimeout)
 	if c.inHead && c.x == nil {
 		c.resume()
+		_, _ = c.x.req.Parse(c.x.in[:c.x.w], &c.x.snap.heads) // once more, for what the log says of it
 	}
 	switch {
 	case !c.inHead:

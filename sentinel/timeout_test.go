@@ -23,12 +23,14 @@ func TestSlowHead(t *testing.T) {
 	p, log := proxyTo(t, refusing(t), plan{listener: shortListener})
 	t.Run("begun", func(t *testing.T) {
 		c := dial(t, p)
-		c.send(t, "GET / HTTP/1.1\r\nHost:")
+		c.send(t, "GET /slow?a HTTP/1.1\r\nHost:")
 		if resp := c.expect(t, 408); !resp.Close {
 			t.Error("a 408 must end the connection")
 		}
 		c.closed(t)
-		log.expect(t, 408, "head_timeout")
+		if a := log.expect(t, 408, "head_timeout"); a.Path != "/slow" {
+			t.Errorf("the access log has the path %q, want /slow", a.Path)
+		}
 	})
 	t.Run("dripping", func(t *testing.T) {
 		c := dial(t, p)
