@@ -192,6 +192,22 @@ func (s *site) exhaustBy(t *testing.T, text string, want int) {
 	t.Errorf("a thousand requests are let through: %q", text)
 }
 
+// TestRatePageRetryAfter has an error page that says when to retry: that is the one Retry-After there is.
+func TestRatePageRetryAfter(t *testing.T) {
+	t.Parallel()
+	s, _ := rated(t, `
+route "o" { matches { path-prefix "/o" }; upstream "o"; policies { rate-limit { requests-per-second 1; burst 1 } }
+error-pages { pages { 429 { headers { "retry-after" "77" } } } } }
+route "p" { matches { path-prefix "/p" }; upstream "o"; policies { rate-limit { requests-per-second 1; burst 1 } } }
+`)
+	for path, want := range map[string]string{"/o": "77", "/p": "1"} {
+		m := s.exhaust(t, rateCall{ip: "127.0.0.2", path: path})
+		if got := values(m.fields, "Retry-After"); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: Retry-After is %q, want %s", path, got, want)
+		}
+	}
+}
+
 // wantQuota checks what an answer says of the client's limit.
 func wantQuota(t *testing.T, m *message, limit, left int) {
 	t.Helper()
