@@ -115,6 +115,99 @@ route "p" { matches { path-prefix "/p" }; upstream "o"; filters "f" }
 	}
 }
 
+// TestRateKeyUnclear sends ever new words that an upstream may not take for the key: the request then counts by client.
+func TestRateKeyUnclear(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]string{
+		"first of two":  "X-Key: %d\r\nX-Key: mine\r\n",
+		"second of two": "X-Key: mine\r\nX-Key: %d\r\n",
+		"behind empty":  "X-Key:\r\nX-Key: %d\r\n",
+		"nominated":     "X-Key: %d\r\nConnection: X-Key\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := rated(t, `
+filter "f" { type "rate-limit"; max-rps 1; burst 5; key "header:X-Key" }
+route "o" { matches { path-prefix "/" }; upstream "o"; filters "f" }
+`)
+			for i := range 100 {
+				c := rateCall{ip: "127.0.0.2", path: "/", header: fmt.Sprintf(header, i)}
+				if s.repeat(t, c, 1, func(*message) bool { return true }).status() == 429 {
+					return
+				}
+			}
+			t.Error("a hundred requests of one client are let through")
+		})
+	}
+}
+
+// TestRateUnrouted sends requests that are refused before their route's limits are asked: they count with the limits
+// that are for everybody, and are told so when they are over one. Our own handlers do not.
+func TestRateUnrouted(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]string{
+		"global":      "limits { max-requests-per-second-global 1 }",
+		"per client":  "limits { max-requests-per-second-per-client 1 }",
+		"rate-limits": "rate-limits { global { max-rps 1; burst 10 } }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := rated(t, limit+`
+route "o" { matches { path-prefix "/o" }; upstream "o"; policies { max-body-size "1B" } }
+route "own" { matches { path "/own" }; builtin-handler "health" }
+`)
+			for text, want := range map[string]int{
+				"GET /nowhere HTTP/1.1\r\nHost: a.example\r\n\r\n":                   404,
+				"GET /o%2Fa HTTP/1.1\r\nHost: a.example\r\n\r\n":                     400,
+				"PUT /o/ HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nab": 413,
+				"TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n":                        405,
+			} {
+				s.exhaustBy(t, text, want)
+			}
+			if m := s.exhaust(t, rateCall{ip: "127.0.0.2", path: "/o/"}); m.status() != 429 {
+				t.Errorf("a request with a route gets %d, want 429: all count together", m.status())
+			}
+			s.pass(t, rateCall{ip: "127.0.0.2", path: "/own"}, 50)
+		})
+	}
+}
+
+// exhaustBy repeats a request that gets a status until it gets a 429 instead, which must be before long.
+func (s *site) exhaustBy(t *testing.T, text string, want int) {
+	t.Helper()
+	for range 1000 {
+		nc := from(t, "127.0.0.2", s.addr)
+		k := &caller{addr: s.addr, nc: nc, br: bufio.NewReader(nc)}
+		m, err := k.call(text)
+		k.close()
+		switch {
+		case err != nil:
+			t.Fatalf("%q: %v", text, err)
+		case m.status() == 429:
+			return
+		case m.status() != want:
+			t.Fatalf("%q: got %d, want %d", text, m.status(), want)
+		}
+	}
+	t.Errorf("a thousand requests are let through: %q", text)
+}
+
+// TestRatePageRetryAfter has an error page that says when to retry: that is the one Retry-After there is.
+func TestRatePageRetryAfter(t *testing.T) {
+	t.Parallel()
+	s, _ := rated(t, `
+route "o" { matches { path-prefix "/o" }; upstream "o"; policies { rate-limit { requests-per-second 1; burst 1 } }
+error-pages { pages { 429 { headers { "retry-after" "77" } } } } }
+route "p" { matches { path-prefix "/p" }; upstream "o"; policies { rate-limit { requests-per-second 1; burst 1 } } }
+`)
+	for path, want := range map[string]string{"/o": "77", "/p": "1"} {
+		m := s.exhaust(t, rateCall{ip: "127.0.0.2", path: path})
+		if got := values(m.fields, "Retry-After"); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: Retry-After is %q, want %s", path, got, want)
+		}
+	}
+}
+
 // wantQuota checks what an answer says of the client's limit.
 func wantQuota(t *testing.T, m *message, limit, left int) {
 	t.Helper()

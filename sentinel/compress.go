@@ -159,6 +159,9 @@ func (s *squeezer) decide() coding.Coding {
 	}
 	x.fields = x.vary(h.fields, "Accept-Encoding")
 	h.fields = x.fields
+	if h.status == http.StatusPartialContent || forbidsTransform(x.req.Fields) {
+		return coding.Identity
+	}
 	var accept coding.Accept
 	for i := range x.req.Fields {
 		if x.req.Fields[i].ID == wire.AcceptEncoding {
@@ -180,30 +183,34 @@ func (s *squeezer) decide() coding.Coding {
 	return c
 }
 
-// suits reports whether the answer is one that the filter encodes for clients that want that.
+// suits reports whether the answer is one that the filter encodes for clients that want that, or a part of one, which
+// has the Vary of the whole (RFC 9110 15.3.7).
 func (s *squeezer) suits() bool {
 	h := &s.x.reply
-	switch h.status {
-	case http.StatusNoContent, http.StatusResetContent, http.StatusPartialContent:
-		return false
-	}
-	if h.status < 200 || forbidsTransform(s.x.req.Fields) || forbidsTransform(h.fields) {
+	part := h.status == http.StatusPartialContent
+	if h.status < 200 || h.status == http.StatusNoContent || h.status == http.StatusResetContent || forbidsTransform(h.fields) {
 		return false
 	}
 	listed := 0
 	for i := range h.fields {
 		f := &h.fields[i]
 		switch {
-		case f.ID == wire.ContentEncoding, wire.EqualName(f.Name, "content-range"):
+		case f.ID == wire.ContentEncoding, !part && wire.EqualName(f.Name, "content-range"):
 			return false
 		case f.ID != wire.ContentType:
-		case !s.rules.lists(f.Value):
+		case !s.rules.lists(f.Value) && !(part && isRanges(f.Value)):
 			return false
 		default:
 			listed++
 		}
 	}
 	return listed == 1
+}
+
+// isRanges reports the Content-Type of an answer in several parts, which does not say what they are parts of.
+func isRanges(contentType []byte) bool {
+	const media = "multipart/byteranges"
+	return len(contentType) >= len(media) && wire.EqualName(contentType[:len(media)], media)
 }
 
 // lists reports whether bodies of a Content-Type are encoded. Events are not, whatever the list says: each has
@@ -237,12 +244,14 @@ func forbidsTransform(fields []wire.Field) bool {
 
 // label makes the answer's fields say what becomes of its body.
 func (s *squeezer) label(c coding.Coding) {
-	f := withoutDigests(s.x.fields)
-	f = without(f, []byte("Accept-Ranges")) // ranges would be of other bytes
-	f = s.weaken(f)
+	f := s.weaken(ofOtherBytes(s.x.fields))
 	s.x.fields = append(f, wire.Field{ID: wire.ContentEncoding, Name: nameContentEncoding, Value: contentCodings[c]})
 	s.x.reply.fields = s.x.fields
 }
+
+// ofOtherBytes drops what the upstream says of its bytes that does not hold for their encoding: digests, and that
+// it serves ranges of them.
+func ofOtherBytes(f []wire.Field) []wire.Field { return without(withoutDigests(f), []byte("Accept-Ranges")) }
 
 var contentCodings = map[coding.Coding][]byte{
 	coding.Gzip: []byte("gzip"), coding.Brotli: []byte("br"), coding.Zstd: []byte("zstd"),
@@ -274,9 +283,17 @@ func (s *squeezer) weaken(f []wire.Field) []wire.Field {
 }
 
 // unmodified makes a 304 say what the answer would say that the client has (RFC 9110 15.4.5): the tag that it
-// sent is the weak one. Whether that answer was encoded cannot be known here; a weak tag is true of both.
+// sent is the weak one, and a cache that took over the length or a digest would have those of other bytes. Whether that
+// answer was encoded cannot be known here; what is left is true of both.
 func (s *squeezer) unmodified() {
 	x := s.x
-	x.fields = s.weaken(x.vary(x.reply.fields, "Accept-Encoding"))
+	if forbidsTransform(x.reply.fields) {
+		return
+	}
+	x.fields = x.vary(x.reply.fields, "Accept-Encoding")
+	if !forbidsTransform(x.req.Fields) {
+		x.fields = s.weaken(ofOtherBytes(x.fields))
+		x.reply.length = -1
+	}
 	x.reply.fields = x.fields
 }

@@ -292,6 +292,16 @@ func (c *conn) enter(p phase, limit tick) (mark phase) {
 	return mark
 }
 
+// awake ends the wait for a request: its whole head is there. Who ended that wait in this very moment, or a drain that
+// found the connection parked, has left a read deadline that would cut the request's body. At the end of a drain that
+// is meant.
+func (c *conn) awake() {
+	mark := c.enter(busy, never)
+	if mark == expired || mark == gone || mark == busy && c.ending() {
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+}
+
 // leave ends a wait. It returns none, or why the sweeper ended it before: onExpiry at its deadline. A client
 // that stopped reading gets a reset: a FIN would wait behind what it does not take, and the system would
 // hold all of that for minutes.
@@ -345,6 +355,7 @@ func (c *conn) ended() {
 	r := c.leave(headTimeout)
 	if c.inHead && c.x == nil {
 		c.resume()
+		_, _ = c.x.req.Parse(c.x.in[:c.x.w], &c.x.snap.heads) // once more, for what the log says of it
 	}
 	switch {
 	case !c.inHead:

@@ -92,6 +92,31 @@ func TestDrain(t *testing.T) {
 	receive(t, "Run's return", r.done)
 }
 
+// TestDrainHeldBody begins a drain while the body of a request is read that is to be held until it is complete.
+func TestDrainHeldBody(t *testing.T) {
+	t.Parallel()
+	r, log, asked, release := inFlight(t, plan{route: "policies { buffer-requests #true }", routes: readyRoute})
+	c, idle := dial(t, r.Proxy), dial(t, r.Proxy)
+	for _, each := range []*peer{c, idle} {
+		each.get(t, "/ready")
+		each.expect(t, 200)
+		log.expect(t, 200, "")
+	}
+	c.send(t, "PUT / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+	if resp := c.head(t, http.MethodPut); resp.StatusCode != http.StatusContinue {
+		t.Fatalf("status %d, want 100", resp.StatusCode)
+	}
+	r.stop()
+	idle.closed(t)
+	c.send(t, "helloworld")
+	receive(t, "the request at the origin", asked)
+	release()
+	if resp := c.expect(t, 200); !resp.Close {
+		t.Error("a response during the drain must say that the connection ends")
+	}
+	log.expect(t, 200, "")
+}
+
 // TestDrainTimeout shows that graceful-shutdown-timeout-secs bounds the drain whatever a connection waits
 // for, far below every other limit.
 func TestDrainTimeout(t *testing.T) {

@@ -92,6 +92,8 @@ func (x *exchange) serve() (keep bool) {
 	}
 	if reason == none {
 		reason = x.throttle()
+	} else {
+		reason = x.charge(reason)
 	}
 	if reason == none && !x.isPreflight() {
 		reason = x.consult()
@@ -107,6 +109,7 @@ func (x *exchange) serve() (keep bool) {
 
 // begin starts the clock and names the exchange.
 func (x *exchange) begin() {
+	x.c.awake()
 	x.started = time.Now()
 	x.head = x.r
 	x.c.requests++
@@ -120,9 +123,10 @@ func (x *exchange) begin() {
 
 // finish records the exchange and makes it ready for the next. A panic costs one request.
 func (x *exchange) finish(keep *bool) {
+	defer x.giveBack(keep) // also if there is a bug in what follows
 	if bug := recover(); bug != nil {
-		x.panicked(bug)
 		*keep = false
+		x.panicked(bug)
 	}
 	x.yield()
 	if !x.body.Done() { // what is left of the body must not be read as a request
@@ -131,6 +135,11 @@ func (x *exchange) finish(keep *bool) {
 	}
 	x.leaveFilters()
 	x.record()
+}
+
+// giveBack gives back what the exchange took, once.
+func (x *exchange) giveBack(keep *bool) {
+	x.yield()
 	x.p.metrics.ActiveRequests.Add(-1)
 	if x.counsel != nil {
 		x.counsel.dismiss(time.Since(x.started))
@@ -153,11 +162,25 @@ func (x *exchange) panicked(bug any) {
 	}
 	x.visit.Done(upstream.Abandoned, "", 0, time.Now())
 	x.settleRoute(internalError)
+	x.answerBug()
+}
+
+// answerBug tells the client of a panic. If there is a bug in that, too, it cuts the connection.
+func (x *exchange) answerBug() {
+	defer func() {
+		if bug := recover(); bug != nil {
+			x.cause = fmt.Sprintf("%s\nthen panic: %v\n%s", x.cause, bug, debug.Stack())
+			x.c.cut()
+			if x.status == 0 {
+				x.status = reasonTable[internalError].Status
+			}
+		}
+	}()
+	x.reason = internalError
 	if x.status == 0 {
 		x.refuse(internalError)
 		return
 	}
-	x.reason = internalError
 	x.down.cut()
 }
 

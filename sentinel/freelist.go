@@ -47,6 +47,10 @@ func (f *freeList) take(c *conn) *exchange {
 // give takes an exchange back.
 func (f *freeList) give(x *exchange) {
 	x.reset()
+	x.seen = nil
+	if x.squeeze.rules != nil { // a bug kept it from leaving
+		x.squeeze.leave()
+	}
 	x.r, x.w, x.c, x.down = 0, 0, nil, nil
 	if len(x.in) > bufferSize || cap(x.out) > 4*bufferSize || len(x.up) > bufferSize {
 		return // grown for one large head: not worth keeping

@@ -21,8 +21,9 @@ type limits struct {
 	requests    *limit.Gate  // max-in-flight-requests, max-queued-requests
 	patience    atomic.Int64 // queue-timeout-ms, a time.Duration
 	memory      memory
-	holding     atomic.Int64 // bytes of bodies that may be held for agents and by buffers
-	keeping     atomic.Int64 // bytes of bodies that may be kept for another attempt
+	holding     atomic.Int64                // bytes of bodies that may be held for agents and by buffers
+	keeping     atomic.Int64                // bytes of bodies that may be kept for another attempt
+	unrouted    atomic.Pointer[[]rateLimit] // what requests that no route takes count with; never nil
 
 	mu        sync.Mutex // guards the rest
 	rates     map[rateDef]*limit.Keys
@@ -37,10 +38,12 @@ type routeUse struct {
 }
 
 func newLimits() *limits {
-	return &limits{
+	l := &limits{
 		requests: limit.NewGate(0, 0), memory: memory{read: goMemory()},
 		rates: map[rateDef]*limit.Keys{}, evictions: map[string]*atomic.Uint64{}, routes: map[string]*routeUse{},
 	}
+	l.unrouted.Store(&[]rateLimit{})
+	return l
 }
 
 // setLimits puts the limits of a configuration into force, at the start and whenever another one begins to
@@ -55,6 +58,8 @@ func (p *Proxy) setLimits(cfg *config.Config) {
 	l.memory.Resize(memory)
 	l.holding.Store(share(maxHeld, memory, 4))
 	l.keeping.Store(share(maxKept, memory, 8))
+	unrouted := p.unroutedRates(cfg)
+	l.unrouted.Store(&unrouted)
 }
 
 // share is what bodies may take of the memory there is: most, but no more than one part of it. What is measured a
@@ -132,10 +137,15 @@ func (l *limits) ownLocked(s *snapshot) {
 		if r.use != nil {
 			l.routes[r.id] = r.use
 		}
-		for i := range r.rates {
-			rate := &r.rates[i]
-			l.rates[rate.def], l.evictions[rate.def.scope] = rate.keys, rate.evictions
-		}
+		l.ownRatesLocked(r.rates)
+	}
+	l.ownRatesLocked(*l.unrouted.Load())
+}
+
+func (l *limits) ownRatesLocked(rates []rateLimit) {
+	for i := range rates {
+		r := &rates[i]
+		l.rates[r.def], l.evictions[r.def.scope] = r.keys, r.evictions
 	}
 }
 
@@ -181,7 +191,7 @@ func (x *exchange) throttle() Reason {
 		return memoryLimit
 	}
 	if len(x.route.rates) > 0 {
-		if r := x.spend(); r != none {
+		if r := x.spend(x.route.rates); r != none {
 			return r
 		}
 	}

@@ -136,6 +136,44 @@ func (d *faultyDown) respond(piece []byte) Reason {
 	panic("a bug in respond")
 }
 
+// hopelessDown panics whatever is to be sent.
+type hopelessDown struct{ downstream }
+
+func (*hopelessDown) respond([]byte) Reason { panic("a bug in respond") }
+
+// TestPanicTwice has a bug also in what answers for bugs: what the exchange took is given back all the same, once.
+func TestPanicTwice(t *testing.T) {
+	t.Parallel()
+	p, failures, stop := faultyProxy(t, answeringOrigin(t), func(x *exchange) Reason {
+		x.down = &hopelessDown{x.down}
+		x.route = proxied(x.snap.views["main"])
+		if r := x.enter(); r != none {
+			return r
+		}
+		return x.forward()
+	})
+	for range 3 {
+		if status, closed := ask(t, p, "GET /faulty HTTP/1.1\r\nHost: a.test\r\n\r\n"); status != 0 || !closed {
+			t.Errorf("status %d, closed: %t; want a cut", status, closed)
+		}
+	}
+	if status, _ := ask(t, p, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"); status != 200 {
+		t.Errorf("the next request got %d", status)
+	}
+	stop()
+	if n := strings.Count(failures.String(), "internal_error"); n != 3 {
+		t.Errorf("%d entries in the error log, want 3", n)
+	}
+	for what, n := range map[string]int64{
+		"requests under way": int64(p.limits.requests.Inside()), "requests on the route": int64(p.limits.use("all").requests.Len()),
+		"active requests": p.metrics.ActiveRequests.Value(), "upstream connections": int64(p.snapshot.Load().pools[0].Open()),
+	} {
+		if n != 0 {
+			t.Errorf("%d %s are still counted", n, what)
+		}
+	}
+}
+
 // forwarding is a handler that forwards its request and fails on the way back.
 func forwarding(after bool) builtinHandler {
 	return func(x *exchange) Reason {

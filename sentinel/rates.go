@@ -68,22 +68,7 @@ func (p *Proxy) bindRates(cfg *config.Config, c *config.Route) (list []rateLimit
 		list = append(list, p.bindRate(rateDef{scope, route, limit.Rate{PerSecond: r.RPS, Burst: r.Burst}, r.Key, r.MaxKeys}, c.ID, r))
 	}
 	if c.Builtin == "" {
-		for _, all := range []struct {
-			scope string
-			rps   int
-			key   string
-		}{
-			{scopeAll, cfg.Limits.MaxRPSGlobal, "all"},
-			{scopeEachIP, cfg.Limits.MaxRPSPerClient, "client-ip"},
-			{scopeEachRoute, cfg.Limits.MaxRPSPerRoute, "route"},
-		} {
-			if all.rps > 0 {
-				add(all.scope, "", config.PlainRateLimit(all.rps, min(all.rps, math.MaxInt32/burstOfLimits)*burstOfLimits, all.key))
-			}
-		}
-		if cfg.RateLimits != nil && cfg.RateLimits.Global != nil {
-			add(scopeGlobal, "", cfg.RateLimits.Global)
-		}
+		list = p.commonRates(cfg, c.ID)
 	}
 	common := len(list)
 	if c.Policies.RateLimit != nil {
@@ -96,6 +81,40 @@ func (p *Proxy) bindRates(cfg *config.Config, c *config.Route) (list []rateLimit
 	}
 	if len(list) == common && c.Builtin == "" && cfg.RateLimits != nil && cfg.RateLimits.Default != nil {
 		add(scopeDefault, c.ID, cfg.RateLimits.Default)
+	}
+	return list
+}
+
+// commonRates returns the rate limits that are not a route's own, as a route has them.
+func (p *Proxy) commonRates(cfg *config.Config, route string) (list []rateLimit) {
+	add := func(scope string, r *config.RateLimit) {
+		list = append(list, p.bindRate(rateDef{scope, "", limit.Rate{PerSecond: r.RPS, Burst: r.Burst}, r.Key, r.MaxKeys}, route, r))
+	}
+	for _, all := range []struct {
+		scope string
+		rps   int
+		key   string
+	}{
+		{scopeAll, cfg.Limits.MaxRPSGlobal, "all"},
+		{scopeEachIP, cfg.Limits.MaxRPSPerClient, "client-ip"},
+		{scopeEachRoute, cfg.Limits.MaxRPSPerRoute, "route"},
+	} {
+		if all.rps > 0 {
+			add(all.scope, config.PlainRateLimit(all.rps, min(all.rps, math.MaxInt32/burstOfLimits)*burstOfLimits, all.key))
+		}
+	}
+	if cfg.RateLimits != nil && cfg.RateLimits.Global != nil {
+		add(scopeGlobal, cfg.RateLimits.Global)
+	}
+	return list
+}
+
+// unroutedRates returns those of them that do not depend on the route: also what no route takes counts.
+func (p *Proxy) unroutedRates(cfg *config.Config) (list []rateLimit) {
+	for _, l := range p.commonRates(cfg, "") {
+		if l.def.key != "route" {
+			list = append(list, l)
+		}
 	}
 	return list
 }
@@ -131,16 +150,30 @@ func (l *rateLimit) key(x *exchange) limit.Key {
 	case byClientAndPath:
 		return x.clientKey().And(limit.KeyOf(x.req.Path))
 	case byHeader:
-		for i := range x.req.Fields {
-			if wire.EqualName(x.req.Fields[i].Name, l.header) {
-				return limit.KeyOf(x.req.Fields[i].Value)
-			}
+		if f := x.keyField(l.header); f != nil {
+			return limit.KeyOf(f.Value)
 		}
 	case byNothing:
 		return l.fixed
 	case byClient:
 	}
 	return x.clientKey()
+}
+
+// keyField returns the request's field of a name, nil if there is none, or more than one, or it ends at this hop: whoever
+// checks the field behind us has to mean the same value.
+func (x *exchange) keyField(name string) (one *wire.Field) {
+	for i := range x.req.Fields {
+		f := &x.req.Fields[i]
+		if !wire.EqualName(f.Name, name) {
+			continue
+		}
+		if one != nil || f.ID == wire.Nominated {
+			return nil
+		}
+		one = f
+	}
+	return one
 }
 
 // clientKey is the key of the client's address. With 16 bytes that hold zeros it is none of a header's.
@@ -155,12 +188,25 @@ type quota struct {
 	limit.Verdict
 }
 
-// spend takes a token of every rate limit of the route, or of none.
-func (x *exchange) spend() Reason {
+// charge has a request that is refused before its route's limits are asked count with those that are for everybody. It
+// returns why the request is refused then.
+func (x *exchange) charge(refused Reason) Reason {
+	rates := *x.p.limits.unrouted.Load()
+	if len(rates) == 0 || x.route != nil && x.route.use == nil {
+		return refused
+	}
+	if r := x.spend(rates); r != none {
+		return r
+	}
+	return refused
+}
+
+// spend takes a token of every one of the rate limits, or of none.
+func (x *exchange) spend(rates []rateLimit) Reason {
 	now := x.p.since(x.started)
 	delay := time.Duration(0)
-	for i := range x.route.rates {
-		l := &x.route.rates[i]
+	for i := range rates {
+		l := &rates[i]
 		v, evicted := l.keys.Take(l.key(x), now, l.maxDelay)
 		if evicted {
 			l.evictions.Add(1)
@@ -169,7 +215,7 @@ func (x *exchange) spend() Reason {
 		case !v.OK:
 			x.hit = l
 			if !l.logOnly {
-				x.unspend(i)
+				x.unspend(rates[:i])
 				x.quota = quota{l, v}
 				x.p.metrics.RateLimited.Inc()
 				return rateLimited
@@ -194,11 +240,11 @@ func (x *exchange) spend() Reason {
 	return none
 }
 
-// unspend gives back the tokens of the first n limits: who is refused by one must not use up another, which may
-// be everybody's.
-func (x *exchange) unspend(n int) {
-	for i := range x.route.rates[:n] {
-		if l := &x.route.rates[i]; !l.logOnly {
+// unspend gives back the tokens of limits: who is refused by another one must not use up these, which may be
+// everybody's.
+func (x *exchange) unspend(rates []rateLimit) {
+	for i := range rates {
+		if l := &rates[i]; !l.logOnly {
 			l.keys.Return(l.key(x))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,9 @@ func (x *exchange) refuse(r Reason) {
 	switch {
 	case isRuling(r): // the agent said what it wants to say
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests, r == rateLimited:
+		if page.sets("Retry-After") {
+			break
+		}
 		x.fields = append(x.fields, field(wire.Other, "Retry-After", strconv.Itoa(x.retryAfter(r))))
 	case status == http.StatusMethodNotAllowed:
 		x.fields = append(x.fields, field(wire.Other, "Allow", allowed(r)))
@@ -114,6 +118,11 @@ type page struct {
 	contentType string
 	body        string
 	headers     [][2]string
+}
+
+// sets reports whether the configuration gives the page a field of that name.
+func (p *page) sets(name string) bool {
+	return slices.ContainsFunc(p.headers, func(h [2]string) bool { return strings.EqualFold(h[0], name) })
 }
 
 // errorFacts is what an error body may tell.

@@ -2,6 +2,7 @@ package sentinel_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,12 +23,14 @@ func TestSlowHead(t *testing.T) {
 	p, log := proxyTo(t, refusing(t), plan{listener: shortListener})
 	t.Run("begun", func(t *testing.T) {
 		c := dial(t, p)
-		c.send(t, "GET / HTTP/1.1\r\nHost:")
+		c.send(t, "GET /slow?a HTTP/1.1\r\nHost:")
 		if resp := c.expect(t, 408); !resp.Close {
 			t.Error("a 408 must end the connection")
 		}
 		c.closed(t)
-		log.expect(t, 408, "head_timeout")
+		if a := log.expect(t, 408, "head_timeout"); a.Path != "/slow" {
+			t.Errorf("the access log has the path %q, want /slow", a.Path)
+		}
 	})
 	t.Run("dripping", func(t *testing.T) {
 		c := dial(t, p)
@@ -96,6 +99,33 @@ func TestSlowBody(t *testing.T) {
 		c.expect(t, 408)
 		log.expect(t, 408, "body_timeout")
 	})
+}
+
+// TestHeldBodyOutlastsHead sends bodies that the proxy reads to their end before it asks a target, for longer than a head
+// or an idle connection may take: those limits are over when the head is there.
+func TestHeldBodyOutlastsHead(t *testing.T) {
+	t.Parallel()
+	for name, route := range map[string]string{
+		"streamed": "", "buffered": "policies { buffer-requests #true }", "kept": "retry-policy { max-attempts 2 }",
+	} {
+		for _, begun := range []string{"", "PUT / HTTP/1.1\r\n"} { // what of the head comes with the request before
+			t.Run(fmt.Sprintf("%s, begun %t", name, begun != ""), func(t *testing.T) {
+				t.Parallel()
+				p, log := proxyTo(t, scripted(t, func(c *peer) { c.serve(okAnswer) }), plan{
+					listener: "request-timeout-secs 1; keepalive-timeout-secs 1; body-idle-timeout-secs 60", route: route,
+				})
+				c := dial(t, p)
+				c.send(t, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"+begun)
+				c.expect(t, 200)
+				log.expect(t, 200, "")
+				c.send(t, strings.TrimPrefix("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello", begun))
+				dial(t, p).closed(t) // an idle connection that is younger than the request: its time is over
+				c.send(t, "world")
+				c.expect(t, 200)
+				log.expect(t, 200, "")
+			})
+		}
+	}
 }
 
 // TestUpstreamStalls covers an upstream that falls silent at each point of an exchange.

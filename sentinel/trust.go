@@ -136,7 +136,7 @@ func (x *exchange) forwardedProto() []byte {
 
 // forwardedHost is the authority that the client asked for, as far as known.
 func (x *exchange) forwardedHost() []byte {
-	if v := x.vouchedOnce("x-forwarded-host"); wire.IsAuthority(v) {
+	if v := x.vouchedOnce("x-forwarded-host"); wire.ValidAuthority(v) {
 		return v
 	}
 	return x.req.Authority

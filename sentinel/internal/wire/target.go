@@ -110,12 +110,6 @@ func splitAuthority(b []byte) (host []byte, ok bool) {
 	return b[:end], isPort(b[end:])
 }
 
-// IsAuthority reports whether b is a host with or without a port.
-func IsAuthority(b []byte) bool {
-	_, ok := splitAuthority(b)
-	return ok
-}
-
 func isIPv6(b []byte) bool {
 	a, ok := ParseAddr(b)
 	return ok && a.Is6()
