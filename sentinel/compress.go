@@ -198,7 +198,7 @@ func (s *squeezer) suits() bool {
 		case f.ID == wire.ContentEncoding, !part && wire.EqualName(f.Name, "content-range"):
 			return false
 		case f.ID != wire.ContentType:
-		case !s.rules.lists(f.Value) && !(part && isRanges(f.Value)):
+		case !s.rules.lists(f.Value) && (!part || !isRanges(f.Value)):
 			return false
 		default:
 			listed++
@@ -251,7 +251,9 @@ func (s *squeezer) label(c coding.Coding) {
 
 // ofOtherBytes drops what the upstream says of its bytes that does not hold for their encoding: digests, and that
 // it serves ranges of them.
-func ofOtherBytes(f []wire.Field) []wire.Field { return without(withoutDigests(f), []byte("Accept-Ranges")) }
+func ofOtherBytes(f []wire.Field) []wire.Field {
+	return without(withoutDigests(f), []byte("Accept-Ranges"))
+}
 
 var contentCodings = map[coding.Coding][]byte{
 	coding.Gzip: []byte("gzip"), coding.Brotli: []byte("br"), coding.Zstd: []byte("zstd"),
