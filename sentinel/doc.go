@@ -41,7 +41,7 @@
 //
 // Beside that path: reason.go lists the Reasons; proxy.go builds, runs and drains; snapshot.go compiles
 // a configuration, pools.go its upstreams and breakers, agents.go its agents; events.go tells the logs what
-// becomes of those; reload.go makes another configuration the one that is served, adopt.go finds what it leaves as
+// becomes of those; reload.go makes another configuration the one that is served, reload_life.go says when it may, adopt.go finds what it leaves as
 // it is, retire.go ends what it dropped, autoreload.go watches the files; admin.go answers `sentinel status` and
 // `sentinel reload`; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
 // default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go,

@@ -28,7 +28,7 @@ var limitMutants = []mutant{
 	},
 	{
 		Name: "limits/refused-pays", File: "sentinel/rates.go", Tests: scenarios("TestRateTogether"),
-		Old:  "\t\t\t\tx.unspend(i)\n",
+		Old:  "\t\t\t\tx.unspend(rates[:i])\n",
 		New:  "",
 		Rule: "one client over its own limit must not use up what everybody shares",
 	},
@@ -46,7 +46,7 @@ var limitMutants = []mutant{
 	},
 	{
 		Name: "limits/header-for-everybody", File: "sentinel/rates.go", Tests: scenarios("TestRateKeys"),
-		Old:  "return limit.KeyOf(x.req.Fields[i].Value)",
+		Old:  "return limit.KeyOf(f.Value)",
 		New:  "return l.fixed",
 		Rule: "config.md 8.2: key header:<Name> is the header's value",
 	},

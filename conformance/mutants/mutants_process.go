@@ -40,14 +40,14 @@ var processMutants = []mutant{
 	},
 	{
 		Name: "process/stale-pid-file", File: "sentinel/internal/process/upgrade.go", Tests: inCommand("TestUpgradeCommandFails"),
-		Old:  "case !lives:",
-		New:  "case !lives && old == 0:",
+		Old:  "case !old.lives:",
+		New:  "case !old.lives && old.pid == 0:",
 		Rule: "no stranger gets a signal because of a stale pid-file",
 	},
 	{
 		Name: "process/twice", File: "sentinel/internal/process/host.go", Tests: inCommand("TestUpgradeCommandFails"),
-		Old:  "if pid, lives, err := readPID(path); err == nil && lives {",
-		New:  "if pid, lives, err := readPID(path); err != nil && lives {",
+		Old:  "if there, err := readPID(path); err == nil && there.lives {",
+		New:  "if there, err := readPID(path); err != nil && there.lives {",
 		Rule: "a second process beside a running one is refused",
 	},
 	{

@@ -45,8 +45,8 @@ var trustMutants = []mutant{
 		Rule: "of two values upstreams choose differently",
 	},
 	{
-		Name: "trust/balancer-is-client", File: "sentinel/announce.go", Tests: vectors("announce/v1-spoofed"),
-		Old:  "c.trusted = c.l.trust.has(h.Source.Addr())",
+		Name: "trust/balancer-is-client", File: "sentinel/conn.go", Tests: vectors("announce/v1-spoofed"),
+		Old:  "c.trusted = !c.unnamed && l.trust.has(c.client.Addr())",
 		New:  "c.trusted = true",
 		Rule: "CWE-348: a balancer of connections passes on what clients spoof",
 	},
