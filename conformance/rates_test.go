@@ -158,7 +158,7 @@ route "own" { matches { path "/own" }; builtin-handler "health" }
 `)
 			for text, want := range map[string]int{
 				"GET /nowhere HTTP/1.1\r\nHost: a.example\r\n\r\n":                   404,
-				"GET /o%2Fa HTTP/1.1\r\nHost: a.example\r\n\r\n":                     400,
+				"GET /o/a%2Fb HTTP/1.1\r\nHost: a.example\r\n\r\n":                   400,
 				"PUT /o/ HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nab": 413,
 				"TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n":                        405,
 			} {
