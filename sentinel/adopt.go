@@ -69,8 +69,8 @@ func (d digests) differ(before digests, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return name != "" && d[name] != before[name] })
 }
 
-func adopt(old *snapshot, cfg *config.Config) *adoption {
-	a := &adoption{old: old, files: digests{}, rest: func() {}}
+func adopt(old *snapshot, cfg *config.Config, rest func()) *adoption {
+	a := &adoption{old: old, files: digests{}, rest: rest}
 	for i := range cfg.Upstreams {
 		a.files.add(upstreamFiles(cfg.Upstreams[i].TLS)...)
 	}
@@ -78,7 +78,6 @@ func adopt(old *snapshot, cfg *config.Config) *adoption {
 		a.files.add(agentFiles(cfg.Agents[i].TLS)...)
 	}
 	if old != nil {
-		a.rest = new(pace).rest
 		a.shared = config.Same(&old.cfg.Limits, &cfg.Limits) && config.Same(old.cfg.WAF, cfg.WAF) &&
 			config.Same(old.cfg.RateLimits, cfg.RateLimits)
 	}

@@ -36,7 +36,7 @@ func changed(t *testing.T, p *Proxy, from, to string) *snapshot {
 		t.Fatal(problems)
 	}
 	old := p.snapshot.Load()
-	s, err := p.buildSnapshot(cfg, old)
+	s, err := p.buildSnapshot(cfg, old, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

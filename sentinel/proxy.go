@@ -124,7 +124,7 @@ func (p *Proxy) build(cfg *config.Config) error {
 	go p.events.run(p.logEvent)
 	p.notes = newNotes(p.metrics.LogDropped("filter"))
 	go p.notes.run(p.logNote)
-	first, err := p.prepare(cfg, nil)
+	first, err := p.prepare(cfg, nil, func() {})
 	if err != nil {
 		return err
 	}

@@ -193,9 +193,9 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 	if p.options.Path == "" {
 		return nil, errNoPath
 	}
-	old := p.snapshot.Load()
+	old, rest := p.snapshot.Load(), new(pace).rest
 	reading := newReading()
-	cfg, problems := p.options.read(config.Options{Visit: reading.visit, Rest: new(pace).rest}, "")
+	cfg, problems := p.options.read(config.Options{Visit: reading.visit, Rest: rest}, "")
 	defer func() { p.watching.end(reading, err != nil, p.snapshot.Load().cfg.System.AutoReload) }()
 	if problems.HasErrors() {
 		return nil, newConfigError(problems)
@@ -203,14 +203,14 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 	warnings = append(texts(problems), pending(cfg)...)
 	warnings = append(warnings, unchangeable(old.cfg, cfg)...)
 	logs := p.logs.Load()
-	if err := p.swap(cfg, old); err != nil {
+	if err := p.swap(cfg, old, rest); err != nil {
 		return warnings, err
 	}
 	return append(warnings, p.freshLogs(logs)...), nil
 }
 
 // swap builds a snapshot and makes it the one that is served.
-func (p *Proxy) swap(cfg *config.Config, old *snapshot) error {
+func (p *Proxy) swap(cfg *config.Config, old *snapshot, rest func()) error {
 	p.lifecycle.Lock()
 	p.preparing = true
 	p.lifecycle.Unlock()
@@ -219,7 +219,7 @@ func (p *Proxy) swap(cfg *config.Config, old *snapshot) error {
 		p.preparing = false
 		p.lifecycle.Unlock()
 	}()
-	next, err := p.prepare(cfg, old)
+	next, err := p.prepare(cfg, old, rest)
 	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
 	p.preparing = false
@@ -240,8 +240,8 @@ func (p *Proxy) swap(cfg *config.Config, old *snapshot) error {
 type pace struct{ began time.Time }
 
 const (
-	workFor = time.Millisecond
-	restFor = 4 * time.Millisecond
+	workFor = 200 * time.Microsecond
+	restFor = time.Millisecond
 )
 
 // rest is called often.
@@ -289,8 +289,8 @@ type prepared struct {
 }
 
 // prepare builds what a configuration says, and opens what can fail. An error leaves nothing open.
-func (p *Proxy) prepare(cfg *config.Config, old *snapshot) (*prepared, error) {
-	s, err := p.buildSnapshot(cfg, old)
+func (p *Proxy) prepare(cfg *config.Config, old *snapshot, rest func()) (*prepared, error) {
+	s, err := p.buildSnapshot(cfg, old, rest)
 	if err != nil {
 		return nil, err
 	}

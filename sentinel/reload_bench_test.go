@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -28,8 +29,16 @@ func BenchmarkReload(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer p.release()
-	p.serving = true
+	ctx, stop := context.WithCancel(b.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.Run(ctx)
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
 	b.ReportAllocs()
 	for n := 1; b.Loop(); n++ {
 		write(n)

@@ -93,7 +93,7 @@ type errorPage struct {
 
 // buildSnapshot compiles a configuration, with what it defines just as old does taken over from there. Nothing of
 // it runs yet, and no listener has a socket.
-func (p *Proxy) buildSnapshot(cfg *config.Config, old *snapshot) (*snapshot, error) {
+func (p *Proxy) buildSnapshot(cfg *config.Config, old *snapshot, rest func()) (*snapshot, error) {
 	s := &snapshot{
 		cfg: cfg, generation: 1, heads: headLimits(&cfg.Limits),
 		listeners: map[string]*listener{}, views: map[string]*view{}, routes: map[string]*boundRoute{},
@@ -103,7 +103,7 @@ func (p *Proxy) buildSnapshot(cfg *config.Config, old *snapshot) (*snapshot, err
 		s.generation = old.generation + 1
 	}
 	s.maxHead = s.heads.MaxHead()
-	kept := adopt(old, cfg)
+	kept := adopt(old, cfg, rest)
 	s.files = kept.files
 	for _, build := range [...]func(*snapshot, *adoption) error{p.buildPools, p.buildAgents, p.buildRoutes, p.buildListeners} {
 		if err := build(s, kept); err != nil {
@@ -177,6 +177,7 @@ func buildView(l *config.Listener, all map[string]*boundRoute, cfg *config.Confi
 
 // visible returns the routes that a listener serves, and their rules.
 func visible(l *config.Listener, all []config.Route) (routes []*config.Route, rules []route.Rule) {
+	routes, rules = make([]*config.Route, 0, len(all)), make([]route.Rule, 0, len(all))
 	for i := range all {
 		if r := &all[i]; len(r.Listeners) == 0 || slices.Contains(r.Listeners, l.ID) {
 			routes = append(routes, r)

@@ -36,6 +36,7 @@ func (r *reader) environment(name string) (value, bool) {
 // that a variable can change values and nothing else.
 func (r *reader) expandAll(nodes []*node) {
 	for _, n := range nodes {
+		r.options.Rest()
 		for i := range n.args {
 			r.expand(&n.args[i])
 		}

@@ -39,6 +39,7 @@ func (r *reader) addImplicitFilters(c *Config) {
 	a := attachmentsOf(c)
 	defined := map[string]bool{}
 	for i := range c.Routes {
+		r.options.Rest()
 		t := &c.Routes[i]
 		t.Filters = a.withoutRepeats(t.Filters)
 		if t.WAFEnabled {

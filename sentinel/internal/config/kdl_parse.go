@@ -28,7 +28,7 @@ func parseGently(file string, text []byte, rest func()) ([]*node, []Problem) {
 	if len(p.faults) > 0 {
 		return nil, p.problems()
 	}
-	return p.out.tree(file)
+	return p.out.tree(file, rest)
 }
 
 // kdlParser reads one file from front to back: every method starts at off and moves it behind what it
@@ -70,5 +70,5 @@ type kdlToken struct {
 
 func newKDLParser(file string, text []byte) *kdlParser {
 	c := newCursor(file, text)
-	return &kdlParser{rest: func() {}, file: file, text: text, off: c.off, cursor: c, out: newRewrite()}
+	return &kdlParser{rest: func() {}, file: file, text: text, off: c.off, cursor: c, out: newRewrite(len(text))}
 }

@@ -1,13 +1,10 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 
-	kdl "github.com/sblinch/kdl-go"
 	kdldoc "github.com/sblinch/kdl-go/document"
 )
 
@@ -15,8 +12,10 @@ import (
 // every number decimal, one node per line, all of it in one root node. kdl-go knows no positions, so
 // they are kept in the order of the document and joined to the tree afterwards.
 type rewrite struct {
-	text  []byte
+	text  []byte // what is in the root node
 	depth int
+	piece int // that kdl-go reads at once, in bytes, if no node is longer
+	ends  []pieceEnd
 	nodes []nodeRecord
 	args  []value
 	props []prop
@@ -30,7 +29,12 @@ type nodeRecord struct {
 	args, props int
 }
 
-func newRewrite() rewrite { return rewrite{text: []byte("\"document\" {\n")} }
+// newRewrite makes room for what a text of so many bytes may become. It is a guess that saves copying.
+func newRewrite(size int) rewrite {
+	return rewrite{
+		text: make([]byte, 0, size+size/2), nodes: make([]nodeRecord, 0, size/24), args: make([]value, 0, size/24), piece: pieceSize,
+	}
+}
 
 func (w *rewrite) node(pos Pos, name string) {
 	w.text = append(w.text, kdl1Text(name)...)
@@ -60,7 +64,10 @@ func (w *rewrite) closeBlock() {
 	w.depth--
 }
 
-func (w *rewrite) endNode() { w.text = append(w.text, '\n') }
+func (w *rewrite) endNode() {
+	w.text = append(w.text, '\n')
+	w.endPiece()
+}
 
 // kdl1Text quotes text for kdl-go, which takes a U+FFFD in its input for broken UTF-8.
 func kdl1Text(s string) string {
@@ -93,27 +100,17 @@ func notFinite(data any) bool {
 	return ok && (math.IsInf(f, 0) || math.IsNaN(f))
 }
 
-// rootNode takes the document over from kdl-go, whose Parse breaks tokens of texts over 64 KiB; its
-// Unmarshal does not.
-type rootNode struct{ node *kdldoc.Node }
-
-// UnmarshalKDL implements kdl.Unmarshaler.
-func (r *rootNode) UnmarshalKDL(n *kdldoc.Node) error {
-	r.node = n
-	return nil
-}
-
 // tree lets kdl-go read the rewritten text and joins the positions to what it found. The parser has
 // vouched for the text, so any problem here is a bug, reported where it shows.
-func (w *rewrite) tree(file string) ([]*node, []Problem) {
-	root, err := w.unmarshal()
+func (w *rewrite) tree(file string, rest func()) ([]*node, []Problem) {
+	root, err := w.read(rest)
 	if err != nil {
 		return nil, []Problem{internalProblem(Pos{file, 1, 1}, err)}
 	}
-	j := joiner{rest: *w, at: Pos{file, 1, 1}}
+	j := joiner{left: *w, at: Pos{file, 1, 1}, rest: rest}
 	nodes, err := j.siblings(root.Children, 0)
-	if err == nil && len(j.rest.nodes) > 0 {
-		j.at, err = j.rest.nodes[0].pos, errDisagree
+	if err == nil && len(j.left.nodes) > 0 {
+		j.at, err = j.left.nodes[0].pos, errDisagree
 	}
 	if err != nil {
 		return nil, []Problem{internalProblem(j.at, err)}
@@ -128,36 +125,17 @@ func internalProblem(pos Pos, err error) Problem {
 	}
 }
 
-// unmarshal runs kdl-go. The text is hostile, so a panic inside is an error like any other.
-func (w *rewrite) unmarshal() (root *kdldoc.Node, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	var doc struct {
-		Root rootNode `kdl:"document"`
-	}
-	if err := kdl.Unmarshal(append(w.text, "}\n"...), &doc); err != nil {
-		return nil, fmt.Errorf("reading the rewritten text: %w", err)
-	}
-	if doc.Root.node == nil {
-		return nil, errDisagree
-	}
-	return doc.Root.node, nil
-}
-
-var errDisagree = errors.New("it sees other nodes or values")
-
-// joiner takes the recorded nodes and values off the front of rest while it walks kdl-go's tree.
+// joiner takes the recorded nodes and values off the front of left while it walks kdl-go's tree.
 type joiner struct {
-	rest rewrite
+	left rewrite
 	at   Pos // the node it is at
+	rest func()
 }
 
 func (j *joiner) siblings(list []*kdldoc.Node, depth int) ([]*node, error) {
 	nodes := make([]*node, 0, len(list))
 	for _, n := range list {
+		j.rest()
 		joined, err := j.node(n, depth)
 		if err != nil {
 			return nil, err
@@ -168,11 +146,11 @@ func (j *joiner) siblings(list []*kdldoc.Node, depth int) ([]*node, error) {
 }
 
 func (j *joiner) node(n *kdldoc.Node, depth int) (*node, error) {
-	if len(j.rest.nodes) == 0 {
+	if len(j.left.nodes) == 0 {
 		return nil, errDisagree
 	}
-	rec := j.rest.nodes[0]
-	j.rest.nodes = j.rest.nodes[1:]
+	rec := j.left.nodes[0]
+	j.left.nodes = j.left.nodes[1:]
 	j.at = rec.pos
 	name, _ := n.Name.Value.(string)
 	if name != rec.name || depth != rec.depth || len(n.Arguments) != rec.args {
@@ -180,12 +158,12 @@ func (j *joiner) node(n *kdldoc.Node, depth int) (*node, error) {
 	}
 	joined := &node{name: name, pos: rec.pos}
 	for _, a := range n.Arguments {
-		v, err := joinValue(a, j.rest.args[0])
+		v, err := joinValue(a, j.left.args[0])
 		if err != nil {
 			return nil, err
 		}
 		joined.args = append(joined.args, v)
-		j.rest.args = j.rest.args[1:]
+		j.left.args = j.left.args[1:]
 	}
 	props, err := j.props(n, rec.props)
 	if err != nil {
@@ -199,8 +177,8 @@ func (j *joiner) node(n *kdldoc.Node, depth int) (*node, error) {
 // props puts a node's properties, which kdl-go keeps in a map, back into order. The last value of a key
 // counts, in the slot of the first.
 func (j *joiner) props(n *kdldoc.Node, count int) ([]prop, error) {
-	written := j.rest.props[:count]
-	j.rest.props = j.rest.props[count:]
+	written := j.left.props[:count]
+	j.left.props = j.left.props[count:]
 	slot := make(map[string]int, count)
 	var props []prop
 	for _, pr := range written {

@@ -122,6 +122,9 @@ func (r *reader) addReference(ref reference) {
 
 // noteList records a list that was read value by value.
 func (b *block) noteList(name string, list []string) {
+	if !b.r.options.Settings {
+		return // the words for it are not free
+	}
 	source := "default"
 	if b.written(name) {
 		source = value{pos: b.at(name)}.source()

@@ -12,7 +12,7 @@ func (r *reader) agentConfig(n *node, path string) []byte {
 	b := r.open(n, path, 0)
 	object := map[string]any{}
 	for _, c := range n.children {
-		b.used[c] = usedAsBlock
+		b.use(c, usedAsBlock)
 		b.known = append(b.known, c.name)
 		object[c.name] = r.jsonNode(c, b.pathOf(cut(c.name)))
 	}

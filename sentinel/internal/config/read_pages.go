@@ -17,7 +17,7 @@ func (r *reader) errorPages(b *block) *ErrorPages {
 	b.ignored("include-stack-trace", "a client never sees one")
 	list, _ := b.block("pages")
 	for _, n := range list.node.children {
-		list.used[n] = usedAsBlock
+		list.use(n, usedAsBlock)
 		list.known = append(list.known, n.name)
 		status, err := strconv.Atoi(n.name)
 		if err != nil || status < 400 || status > 599 {

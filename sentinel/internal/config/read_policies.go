@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+var retryCauses = oneOf("connection_error", "timeout", "5xx")
+
 var failureModes = oneOf("closed fail-closed", "open fail-open")
 
 // policies reads a route's `policies`.
@@ -87,8 +89,7 @@ func (r *reader) retryPolicy(b *block) *RetryPolicy {
 		BackoffJitter: b.boolean("backoff-jitter", false),
 		StatusCodes:   b.integers("retryable-status-codes", []int{502, 503, 504}, span{100, 599}),
 	}
-	causes := oneOf("connection_error", "timeout", "5xx")
-	for _, cause := range b.choices("retry-on", []string{"connection_error"}, causes) {
+	for _, cause := range b.choices("retry-on", []string{"connection_error"}, retryCauses) {
 		switch cause {
 		case "connection_error":
 			p.ConnectionError = true

@@ -16,7 +16,7 @@ func (r *reader) route(n *node) Route {
 		Builtin:      b.builtin(),
 		Filters:      b.referAll("filters", aFilter),
 		WAFEnabled:   b.boolean("waf-enabled", false),
-		EncodedSlash: b.choice("encoded-slash", "reject", oneOf("reject", "keep", "decode")),
+		EncodedSlash: b.choice("encoded-slash", "reject", slashModes),
 	}
 	for _, agent := range b.referAll("agents", anAgent) {
 		t.Filters = append(t.Filters, implicitFilter(agent))
@@ -43,6 +43,11 @@ func (r *reader) route(n *node) Route {
 	b.done()
 	return t
 }
+
+var (
+	slashModes   = oneOf("reject", "keep", "decode")
+	serviceTypes = oneOf("web", "api", "static", "builtin").ignoring("inference")
+)
 
 // priorities are the names of a route's priority.
 var priorities = oneOf("critical", "high", "normal", "low", "background")
@@ -114,7 +119,7 @@ func (b *block) serviceType(t *Route) {
 	case t.Builtin != "":
 		def = "builtin"
 	}
-	t.ServiceType = b.choice("service-type", def, oneOf("web", "api", "static", "builtin").ignoring("inference"))
+	t.ServiceType = b.choice("service-type", def, serviceTypes)
 }
 
 // routeRules checks what a route needs as a whole.

@@ -79,7 +79,7 @@ func (b *block) unixSocket(a *Agent) {
 	if len(a.Address) > maxSocketPath {
 		b.wrong("path", v, "expected a path of at most "+strconv.Itoa(maxSocketPath)+" bytes, which is what a socket address holds")
 	}
-	b.places["path"] = v.pos
+	b.place("path", v.pos)
 	b.needs("path", a.Address, socket(a.Address))
 }
 

@@ -35,10 +35,7 @@ func (r *reader) report(p Problem) {
 
 // open starts reading a node as a block of settings. args is how many arguments of its own it may have.
 func (r *reader) open(n *node, path string, args int) *block {
-	return &block{
-		r: r, node: n, path: path, args: args,
-		used: map[*node]use{}, taken: map[*value]bool{}, places: map[string]Pos{},
-	}
+	return &block{r: r, node: n, path: path, args: args}
 }
 
 // absent returns the block of a node that is not in the file: every setting has its default. Its
@@ -68,6 +65,29 @@ type block struct {
 	taken  map[*value]bool   // arguments of children that belong to a run-on setting
 	places map[string]Pos    // where the settings asked for are written
 	env    map[string]string // setting -> environment variable that overrides it
+}
+
+// The maps are made when something is written to them: most blocks of a configuration are not in its files.
+
+func (b *block) use(c *node, as use) {
+	if b.used == nil {
+		b.used = map[*node]use{}
+	}
+	b.used[c] = as
+}
+
+func (b *block) take(name, v *value) {
+	if b.taken == nil {
+		b.taken = map[*value]bool{}
+	}
+	b.taken[name], b.taken[v] = true, true
+}
+
+func (b *block) place(name string, pos Pos) {
+	if b.places == nil {
+		b.places = map[string]Pos{}
+	}
+	b.places[name] = pos
 }
 
 // fail reports an error at a setting of the block, or at the block itself for the name "".
@@ -112,14 +132,14 @@ func (b *block) lookup(name string, aliases ...string) (v value, ok bool) {
 		all = append(all, b.runOnValues(n)...)
 	}
 	if v, ok := b.r.environment(b.env[name]); ok {
-		b.places[name] = v.pos
+		b.place(name, v.pos)
 		return v, true
 	}
 	if len(all) == 0 {
 		return value{}, false
 	}
 	slices.SortStableFunc(all, func(a, b value) int { return a.pos.compare(b.pos) })
-	b.places[name] = all[0].pos
+	b.place(name, all[0].pos)
 	b.duplicates(name, all)
 	return all[0], true
 }
@@ -145,7 +165,7 @@ func (b *block) childValues(name string) (vs []value) {
 
 // scalar returns the one value of a child: its first argument, or its first property.
 func (b *block) scalar(c *node) value {
-	b.used[c] = usedAsScalar
+	b.use(c, usedAsScalar)
 	switch {
 	case len(c.args) > 0:
 		return c.args[0]
@@ -174,7 +194,7 @@ func (b *block) runOnValues(name string) (vs []value) {
 		}
 		for i := 1; i+1 < len(c.args); i += 2 {
 			if c.args[i].isBare(name) && !c.args[i-1].isAnyBare() {
-				b.taken[&c.args[i]], b.taken[&c.args[i+1]] = true, true
+				b.take(&c.args[i], &c.args[i+1])
 				vs = append(vs, c.args[i+1])
 			}
 		}
@@ -206,7 +226,7 @@ func (b *block) values(name string, aliases ...string) (vs []value) {
 		vs = append(vs, b.runOnValues(n)...)
 	}
 	if len(vs) > 0 {
-		b.places[name] = vs[0].pos
+		b.place(name, vs[0].pos)
 	}
 	if len(vs) > maxListed {
 		b.fail(name, "found "+strconv.Itoa(len(vs))+" values", "expected at most "+strconv.Itoa(maxListed))
@@ -216,7 +236,7 @@ func (b *block) values(name string, aliases ...string) (vs []value) {
 }
 
 func (b *block) listValues(c *node) (vs []value) {
-	b.used[c] = usedAsList
+	b.use(c, usedAsList)
 	for i := range c.args {
 		if !b.taken[&c.args[i]] {
 			vs = append(vs, c.args[i])
@@ -271,12 +291,12 @@ func (b *block) all(name string) (ns []*node) {
 	b.known = append(b.known, name)
 	for _, c := range b.node.children {
 		if c.name == name {
-			b.used[c] = usedAsBlock
+			b.use(c, usedAsBlock)
 			ns = append(ns, c)
 		}
 	}
 	if len(ns) > 0 {
-		b.places[name] = ns[0].pos
+		b.place(name, ns[0].pos)
 	}
 	return ns
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -64,6 +65,7 @@ func (r *reader) checkSingular(c *Config) {
 		types[c.Filters[i].ID] = c.Filters[i].Type
 	}
 	for i := range c.Routes {
+		r.options.Rest()
 		first := map[string]string{}
 		for _, id := range c.Routes[i].Filters {
 			kind := types[id]
@@ -84,6 +86,7 @@ func (r *reader) checkSingular(c *Config) {
 func (r *reader) checkShadowed(routes []Route) {
 	winners := map[string]*Route{}
 	for _, t := range byPriority(routes) {
+		r.options.Rest()
 		key := t.conditions()
 		first, taken := winners[key]
 		if !taken {
@@ -109,9 +112,15 @@ func byPriority(routes []Route) []*Route {
 // conditions is the same text for routes that match the same requests on the same listeners.
 func (t *Route) conditions() string {
 	m := &t.Matches
-	var out strings.Builder
+	var out []byte
 	part := func(values []string) {
-		fmt.Fprintf(&out, "%q;", slices.Compact(slices.Sorted(slices.Values(values))))
+		if len(values) > 1 {
+			values = slices.Compact(slices.Sorted(slices.Values(values)))
+		}
+		for _, v := range values {
+			out = strconv.AppendQuote(out, v)
+		}
+		out = append(out, ';')
 	}
 	part(t.Listeners)
 	part(m.Paths)
@@ -122,7 +131,7 @@ func (t *Route) conditions() string {
 	part(m.Methods)
 	part(texts(m.Headers))
 	part(texts(m.Query))
-	return out.String()
+	return string(out)
 }
 
 // texts prints each element: a regular expression as it was written, a condition with its values.
