@@ -29,7 +29,7 @@ func (b *block) pairs(setting string) (list []pair) {
 		}
 		for _, p := range n.props {
 			list = append(list, pair{p.key, p.pos, p.value})
-			c.known = append(c.known, p.key)
+			c.asked(p.key)
 		}
 		c.done()
 	}

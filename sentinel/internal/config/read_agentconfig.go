@@ -13,7 +13,7 @@ func (r *reader) agentConfig(n *node, path string) []byte {
 	object := map[string]any{}
 	for _, c := range n.children {
 		b.use(c, usedAsBlock)
-		b.known = append(b.known, c.name)
+		b.asked(c.name)
 		object[c.name] = r.jsonNode(c, b.pathOf(cut(c.name)))
 	}
 	b.done()

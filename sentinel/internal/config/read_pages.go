@@ -18,7 +18,7 @@ func (r *reader) errorPages(b *block) *ErrorPages {
 	list, _ := b.block("pages")
 	for _, n := range list.node.children {
 		list.use(n, usedAsBlock)
-		list.known = append(list.known, n.name)
+		list.asked(n.name)
 		status, err := strconv.Atoi(n.name)
 		if err != nil || status < 400 || status > 599 {
 			r.report(Problem{

@@ -49,7 +49,7 @@ func (b *block) transportNodes() (list []*node) {
 	}
 	for _, name := range transportNames.canonical() {
 		list = append(list, b.all(name)...)
-		for _, v := range b.propValues(name) {
+		for _, v := range b.propValues(name, nil) {
 			list = append(list, &node{name: name, pos: v.pos, args: []value{v}})
 		}
 	}

@@ -124,12 +124,9 @@ func (b *block) pathOf(name string) string {
 // a child with a property, a property of the block, or a run-on of another child. A value from the
 // environment comes before all of them.
 func (b *block) lookup(name string, aliases ...string) (v value, ok bool) {
-	var all []value
-	for _, n := range append([]string{name}, aliases...) {
-		b.known = append(b.known, n)
-		all = append(all, b.childValues(n)...)
-		all = append(all, b.propValues(n)...)
-		all = append(all, b.runOnValues(n)...)
+	all := b.everyValue(name, nil)
+	for _, alias := range aliases {
+		all = b.everyValue(alias, all)
 	}
 	if v, ok := b.r.environment(b.env[name]); ok {
 		b.place(name, v.pos)
@@ -153,14 +150,22 @@ func (b *block) duplicates(name string, all []value) {
 	}
 }
 
-func (b *block) childValues(name string) (vs []value) {
+// everyValue appends the values of one name, in whichever shape they are written.
+func (b *block) everyValue(name string, vs []value) []value {
+	b.asked(name)
 	for _, c := range b.node.children {
-		if c.name != name {
-			continue
+		if c.name == name {
+			vs = append(vs, b.scalar(c))
 		}
-		vs = append(vs, b.scalar(c))
 	}
-	return vs
+	return b.runOnValues(name, b.propValues(name, vs))
+}
+
+// asked notes a name that may stand in the block. Nothing can be unknown in one without content, which most are.
+func (b *block) asked(name string) {
+	if len(b.node.children)+len(b.node.props) > 0 {
+		b.known = append(b.known, name)
+	}
 }
 
 // scalar returns the one value of a child: its first argument, or its first property.
@@ -175,7 +180,7 @@ func (b *block) scalar(c *node) value {
 	return value{pos: c.pos, data: noValue}
 }
 
-func (b *block) propValues(name string) (vs []value) {
+func (b *block) propValues(name string, vs []value) []value {
 	for _, p := range b.node.props {
 		if p.key == name {
 			vs = append(vs, p.value)
@@ -187,7 +192,7 @@ func (b *block) propValues(name string) (vs []value) {
 // runOnValues finds `name value` among the surplus arguments of the block's children:
 // `{ path "/health" expected-status 200 }` means two settings. Only a bare word after a value that is
 // none can be a name, so that lists of bare words stay lists.
-func (b *block) runOnValues(name string) (vs []value) {
+func (b *block) runOnValues(name string, vs []value) []value {
 	for _, c := range b.node.children {
 		if b.used[c] == usedAsList {
 			continue
@@ -215,15 +220,9 @@ const maxListed = 10_000
 // values returns every value of a list: all arguments of all children of the name, of their `-`
 // children, and a property of the block.
 func (b *block) values(name string, aliases ...string) (vs []value) {
-	for _, n := range append([]string{name}, aliases...) {
-		b.known = append(b.known, n)
-		for _, c := range b.node.children {
-			if c.name == n {
-				vs = append(vs, b.listValues(c)...)
-			}
-		}
-		vs = append(vs, b.propValues(n)...)
-		vs = append(vs, b.runOnValues(n)...)
+	vs = b.everyListed(name, nil)
+	for _, alias := range aliases {
+		vs = b.everyListed(alias, vs)
 	}
 	if len(vs) > 0 {
 		b.place(name, vs[0].pos)
@@ -233,6 +232,16 @@ func (b *block) values(name string, aliases ...string) (vs []value) {
 		return nil
 	}
 	return vs
+}
+
+func (b *block) everyListed(name string, vs []value) []value {
+	b.asked(name)
+	for _, c := range b.node.children {
+		if c.name == name {
+			vs = append(vs, b.listValues(c)...)
+		}
+	}
+	return b.runOnValues(name, b.propValues(name, vs))
 }
 
 func (b *block) listValues(c *node) (vs []value) {
@@ -288,7 +297,7 @@ func (b *block) first(name string) *node {
 
 // all returns the child nodes of a name, to be read as blocks.
 func (b *block) all(name string) (ns []*node) {
-	b.known = append(b.known, name)
+	b.asked(name)
 	for _, c := range b.node.children {
 		if c.name == name {
 			b.use(c, usedAsBlock)
