@@ -54,6 +54,10 @@ test: ## All tests; needs no program outside Go
 test-redis: ## Limits shared over a real redis-server, which is installed if missing
 	scripts/test-redis
 
+.PHONY: test-clock
+test-clock: ## The conformance suite while the wall clock jumps by an hour every second
+	scripts/test-clock
+
 .PHONY: check
 check: tidy-check fmt-check vet lint test ## What to run before every push
 

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -16,5 +17,10 @@ func TestMain(m *testing.M) {
 	fault.OriginMain()
 	outpostMain()
 	rogue.AgentMain()
+	flag.Parse()
+	if *stepped && !clockJumps() {
+		fmt.Println("the wall clock does not jump")
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
