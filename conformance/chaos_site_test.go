@@ -298,11 +298,20 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// wantMetric checks one series; a series that is not there is 0.
+// wantMetric waits until a series has a value; one that is not there is 0. A request is counted after its answer.
 func (s *site) wantMetric(t testing.TB, want float64, name string, labels ...string) {
 	t.Helper()
-	if got := s.metrics(t)[series(name, labels...)]; got != want {
-		t.Errorf("%s is %v, want %v", series(name, labels...), got, want)
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for began := time.Now(); ; <-look.C {
+		got := s.metrics(t)[series(name, labels...)]
+		if got == want {
+			return
+		}
+		if time.Since(began) > *patience {
+			t.Errorf("%s is %v, want %v", series(name, labels...), got, want)
+			return
+		}
 	}
 }
 
