@@ -81,7 +81,8 @@
 //	tunnelUp           one for each upgraded connection; ends with its direction, and its exchange waits
 //	sweeper.run        one; reads watches, marks and wakes; ends with the proxy
 //	events.run         one; writes changes of upstreams to the logs; ends when the proxy has
-//	notes.run          one; writes what log filters note to the log; ends when the proxy has
+//	notes.run          two; one writes what log filters note to the log, one what goroutines say that must not
+//	                   wait for it; end when the proxy has
 //	upstream.Pool      one for each probed target and one for its names; end with Close
 //	Proxy.drain        one while the proxy ends, waiting for the connections
 //	debug.FreeOSMemory one now and then, after a burst

@@ -68,6 +68,7 @@ type Proxy struct {
 	pipes     pipeList
 	encoders  *coding.Pool // of compress filters
 	notes     *notes       // of log filters
+	remarks   *notes       // of the process
 	sweeper   *sweeper
 	acceptors sync.WaitGroup
 	clients   sync.WaitGroup // connections; none is added once acceptors are gone
@@ -124,6 +125,8 @@ func (p *Proxy) build(cfg *config.Config) error {
 	go p.events.run(p.logEvent)
 	p.notes = newNotes(p.metrics.LogDropped("filter"))
 	go p.notes.run(p.logNote)
+	p.remarks = newNotes(p.metrics.LogDropped("process")) // its own: a busy log filter must not hide them
+	go p.remarks.run(p.logNote)
 	first, err := p.prepare(cfg, nil, func() {})
 	if err != nil {
 		return err
@@ -331,7 +334,7 @@ func (p *Proxy) closeSockets() {
 // survive ends a panicking goroutine's work but not the process, and says what happened.
 func (p *Proxy) survive(what string) {
 	if bug := recover(); bug != nil {
-		p.log.Error("internal error", "in", what, "cause", fmt.Sprint(bug), "stack", string(debug.Stack()))
+		p.remark(slog.LevelError, "internal error", slog.String("in", what), slog.String("cause", fmt.Sprint(bug)), slog.String("stack", string(debug.Stack())))
 	}
 }
 
@@ -375,8 +378,10 @@ func (p *Proxy) release() {
 	if p.events != nil {
 		p.events.close()
 	}
-	if p.notes != nil {
-		p.notes.close()
+	for _, q := range []*notes{p.notes, p.remarks} {
+		if q != nil {
+			q.close()
+		}
 	}
 	if p.demo != nil {
 		p.demo.close()
