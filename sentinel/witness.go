@@ -36,16 +36,6 @@ func bindLog(f *config.Filter) *logRules {
 	return r
 }
 
-// secrets are fields whose values nobody may read in a log.
-var secrets = map[string]bool{
-	"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true, "cookie2": true, "set-cookie2": true,
-	"x-api-key": true, "x-auth-token": true, "x-csrf-token": true, "x-xsrf-token": true, "x-amz-security-token": true,
-	"x-internal-token": true, "authorization-internal": true, "authentication-info": true, "proxy-authentication-info": true,
-}
-
-// redacted stands for the value of a secret.
-const redacted = "[redacted]"
-
 // witness stands between an exchange and its client, on routes with a log filter, and keeps what that is to
 // write down. It sees answers before they are encoded.
 type witness struct {
@@ -132,7 +122,7 @@ func (w *witness) noteRequest() {
 		path = path[:i] // queries carry tokens
 	}
 	attrs := append(w.about(), slog.String("method", printable(x.req.Method)), slog.String("host", printable(x.req.Host)),
-		slog.String("path", printable(path)), slog.String("client", x.clientAddr().Unmap().String()))
+		slog.String("path", printable(redactPairs(path[:min(len(path), maxNoted)]))), slog.String("client", x.clientAddr().Unmap().String()))
 	attrs = append(attrs, w.chosen(x.req.Fields)...)
 	x.p.notes.add("request", w.rules.level, w.request.attrs(attrs))
 }
@@ -166,11 +156,11 @@ func (w *witness) chosen(fields []wire.Field) (list []slog.Attr) {
 				values = append(values, ", "...)
 			}
 			found = true
-			values = append(values, fields[i].Value[:min(len(fields[i].Value), maxNoted)]...)
+			values = append(values, redactPairs(fields[i].Value[:min(len(fields[i].Value), maxNoted)])...)
 		}
 		switch {
 		case !found:
-		case secrets[name]:
+		case isSecret(name):
 			list = append(list, slog.String("header."+name, redacted))
 		default:
 			list = append(list, slog.String("header."+name, printable(values)))
