@@ -212,17 +212,8 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 // swap builds a snapshot and makes it the one that is served.
 func (p *Proxy) swap(cfg *config.Config, old *snapshot, rest func()) error {
 	p.lifecycle.Lock()
-	p.preparing = true
-	p.lifecycle.Unlock()
-	defer func() { // also after a bug
-		p.lifecycle.Lock()
-		p.preparing = false
-		p.lifecycle.Unlock()
-	}()
-	next, err := p.prepare(cfg, old, rest)
-	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
-	p.preparing = false
+	next, err := p.prepareUnlocked(cfg, old, rest)
 	switch {
 	case err != nil:
 		p.forget()
@@ -233,6 +224,17 @@ func (p *Proxy) swap(cfg *config.Config, old *snapshot, rest func()) error {
 	}
 	p.commit(next)
 	return nil
+}
+
+// prepareUnlocked is prepare without the lifecycle lock, which is held before and after it, also after a bug.
+func (p *Proxy) prepareUnlocked(cfg *config.Config, old *snapshot, rest func()) (*prepared, error) {
+	p.preparing = true
+	p.lifecycle.Unlock()
+	defer func() {
+		p.lifecycle.Lock()
+		p.preparing = false
+	}()
+	return p.prepare(cfg, old, rest)
 }
 
 // pace lets a reload take a part of one processor's time only. It shares the machine with the requests, and a thousand
