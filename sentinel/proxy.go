@@ -47,6 +47,10 @@ type Options struct {
 	// Prepare is called once by New, when the configuration has been read and nothing has been opened yet, with
 	// what it asks of the process. New returns its error. nil: nothing is done about that.
 	Prepare func(ProcessSettings) error
+	// Reloading is called when a reload begins, whoever asked for it, and what it returns when that is over, with its
+	// error. One ends before the next begins, and nobody who waits for a reload hears of its end before. It is not called
+	// for what is refused because the proxy does not serve. nil: nobody is told.
+	Reloading func() (reloaded func(error))
 }
 
 // Proxy is one running Sentinel. New makes it, Run serves, or Close gives it up; its other methods may be called from any

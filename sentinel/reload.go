@@ -115,6 +115,10 @@ func (p *Proxy) reloadAll() {
 // reload makes one, and tells of it everywhere.
 func (p *Proxy) reload(a *attempt) {
 	began := time.Now()
+	if p.options.Reloading != nil {
+		reloaded := p.options.Reloading()
+		defer func() { reloaded(a.err) }()
+	}
 	p.log.Info("reload started", "trigger", a.trigger, "config", p.options.Path)
 	p.auditReload("reload_started", "trigger", a.trigger)
 	was := p.snapshot.Load()
