@@ -26,7 +26,7 @@ func (l *starved) Accept() (net.Conn, error) {
 
 // deaf returns a socket of a proxy that has nothing else.
 func deaf(stopped chan struct{}, nl net.Listener) *socket {
-	p := &Proxy{log: slog.New(slog.DiscardHandler), stopped: stopped}
+	p := &Proxy{log: slog.New(slog.DiscardHandler), stopped: stopped, remarks: newNotes(func(int) {})}
 	s := &socket{p: p, nl: nl}
 	s.current.Store(&listener{p: p, socket: s})
 	return s

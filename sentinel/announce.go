@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/netip"
 
@@ -46,7 +47,7 @@ func (c *conn) know(client netip.AddrPort) {
 // unannounced records a connection that is closed for want of a valid PROXY protocol header.
 func (c *conn) unannounced(problem string) {
 	c.p.metrics.Blocked(proxyProtocol.String())
-	c.l.warnRefused("reason", proxyProtocol.String(), "peer", c.client.Addr().String(), "problem", problem)
+	c.l.warnRefused(slog.String("reason", proxyProtocol.String()), slog.String("peer", c.client.Addr().String()), slog.String("problem", problem))
 }
 
 // problems are what a header can suffer from.

@@ -29,11 +29,12 @@ func (x *exchange) bufferRequest() Reason {
 		if r != none {
 			return r
 		}
-		held = append(held, piece...)
-		if int64(len(held)) > x.route.maxBuffer {
+		fits := false
+		held, fits = x.holdPiece(held, piece)
+		switch {
+		case int64(len(held)) > x.route.maxBuffer:
 			return bodyOverBuffer
-		}
-		if !x.hold(int64(len(piece))) {
+		case !fits:
 			return memoryLimit
 		}
 		s.whole = last
@@ -64,11 +65,12 @@ func (x *exchange) relayBuffered(u *upstream.Conn) Reason {
 		if r != none {
 			return r
 		}
-		held = append(held, piece...)
+		fits := false
+		held, fits = x.holdPiece(held, piece)
 		if last = ended; last {
 			break
 		}
-		if int64(len(held)) > x.route.maxBuffer || !x.hold(int64(len(piece))) {
+		if int64(len(held)) > x.route.maxBuffer || !fits {
 			if r := x.down.respond(held); r != none {
 				return r
 			}

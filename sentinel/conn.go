@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -434,7 +435,7 @@ func (c *conn) handshake() bool {
 	c.enter(handshaking, c.l.headTimeout)
 	start := time.Now()
 	if err := secured.Handshake(); err != nil { //nolint:noctx // the sweeper's deadline bounds it
-		c.p.log.Debug("tls handshake failed", "listener", c.l.id, "client", c.client.Addr().String(), "error", err.Error())
+		c.p.remark(slog.LevelDebug, "tls handshake failed", slog.String("listener", c.l.id), slog.String("client", c.client.Addr().String()), slog.String("error", err.Error()))
 		return false
 	}
 	c.p.metrics.TLSHandshake(secured.ConnectionState().Version, time.Since(start))

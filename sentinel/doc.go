@@ -20,7 +20,7 @@
 //  5. exchange.go: match asks the listener's view in snapshot.go, which asks internal/route; then
 //     admit.go applies the route's limits and its encoded-slash rule.
 //     filters.go puts the filters in place that look at bodies: compress.go encodes answers, witness.go writes down
-//     what passes. cors.go answers preflights, and says who may read answers.
+//     what passes, without what redact.go takes for a secret. cors.go answers preflights, and says who may read answers.
 //  6. limits.go says whether the request may go on now: memory.go, rates.go, then places among the requests of its
 //     route and of all; it may have to wait.
 //  7. consult.go asks the route's agents about the head, all at once; counsel.go keeps what they say until the
@@ -43,7 +43,8 @@
 // a configuration, pools.go its upstreams and breakers, agents.go its agents; events.go tells the logs what
 // becomes of those; reload.go makes another configuration the one that is served, reload_life.go says when it may, adopt.go finds what it leaves as
 // it is, retire.go ends what it dropped, autoreload.go watches the files; admin.go answers `sentinel status` and
-// `sentinel reload`; tls.go loads certificates; logs.go opens logs; demo.go is the upstream of the embedded
+// `sentinel reload`; tls.go loads certificates; logs.go opens logs, notes.go
+// brings lines to the process's own without waiting for it; demo.go is the upstream of the embedded
 // default; process.go says what a configuration asks of the process; sweeper.go and watch.go keep time; inspect.go, validate.go,
 // validate_certs.go, problem.go and pending.go serve the
 // command line, the last also the start; agent_check.go asks an agent for it, agent_report.go says what came.
@@ -81,7 +82,8 @@
 //	tunnelUp           one for each upgraded connection; ends with its direction, and its exchange waits
 //	sweeper.run        one; reads watches, marks and wakes; ends with the proxy
 //	events.run         one; writes changes of upstreams to the logs; ends when the proxy has
-//	notes.run          one; writes what log filters note to the log; ends when the proxy has
+//	notes.run          two; one writes what log filters note to the log, one what goroutines say that must not
+//	                   wait for it; end when the proxy has
 //	upstream.Pool      one for each probed target and one for its names; end with Close
 //	Proxy.drain        one while the proxy ends, waiting for the connections
 //	debug.FreeOSMemory one now and then, after a burst

@@ -109,7 +109,9 @@ func (c *conn) gather(length int) Reason {
 	x := c.x
 	for x.w-x.r < length {
 		if x.w == len(x.in) { // it grows with what came, not with what was announced
-			x.in = append(x.in[:x.w:x.w], make([]byte, min(x.r+length-x.w, len(x.in)))...)
+			grown := make([]byte, x.w+min(x.r+length-x.w, len(x.in))) // append would add spare room, which nobody counts
+			copy(grown, x.in)
+			x.in = grown
 		}
 		if r := c.read(x.in[x.w:]); r != none {
 			return r

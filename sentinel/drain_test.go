@@ -92,29 +92,42 @@ func TestDrain(t *testing.T) {
 	receive(t, "Run's return", r.done)
 }
 
-// TestDrainHeldBody begins a drain while the body of a request is read that is to be held until it is complete.
+// TestDrainHeldBody begins a drain while the body of a request is read that is to be held until it is complete. Nothing
+// was written to its client: only the head's end has ended the wait for a request.
 func TestDrainHeldBody(t *testing.T) {
 	t.Parallel()
-	r, log, asked, release := inFlight(t, plan{route: "policies { buffer-requests #true }", routes: readyRoute})
-	c, idle := dial(t, r.Proxy), dial(t, r.Proxy)
-	for _, each := range []*peer{c, idle} {
-		each.get(t, "/ready")
-		each.expect(t, 200)
-		log.expect(t, 200, "")
+	for _, test := range []struct{ name, expect, before, after string }{
+		{"begun", "", "hello", "world"},
+		{"asked for", "Expect: 100-continue\r\n", "", "helloworld"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r, log, asked, release := inFlight(t, plan{route: "policies { buffer-requests #true }", routes: readyRoute})
+			c, idle := dial(t, r.Proxy), dial(t, r.Proxy)
+			for _, each := range []*peer{c, idle} {
+				each.get(t, "/ready")
+				each.expect(t, 200)
+				log.expect(t, 200, "")
+			}
+			eventually(t, "no request is under way", func() bool { return r.Status().Requests == 0 })
+			c.send(t, "PUT / HTTP/1.1\r\nHost: a.test\r\n"+test.expect+"Content-Length: 10\r\n\r\n"+test.before)
+			eventually(t, "the request is under way", func() bool { return r.Status().Requests == 1 })
+			if test.expect != "" {
+				if resp := c.head(t, http.MethodPut); resp.StatusCode != http.StatusContinue {
+					t.Fatalf("status %d, want 100", resp.StatusCode)
+				}
+			}
+			r.stop()
+			idle.closed(t)
+			c.send(t, test.after)
+			receive(t, "the request at the origin", asked)
+			release()
+			if resp := c.expect(t, 200); !resp.Close {
+				t.Error("a response during the drain must say that the connection ends")
+			}
+			log.expect(t, 200, "")
+		})
 	}
-	c.send(t, "PUT / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
-	if resp := c.head(t, http.MethodPut); resp.StatusCode != http.StatusContinue {
-		t.Fatalf("status %d, want 100", resp.StatusCode)
-	}
-	r.stop()
-	idle.closed(t)
-	c.send(t, "helloworld")
-	receive(t, "the request at the origin", asked)
-	release()
-	if resp := c.expect(t, 200); !resp.Close {
-		t.Error("a response during the drain must say that the connection ends")
-	}
-	log.expect(t, 200, "")
 }
 
 // TestDrainTimeout shows that graceful-shutdown-timeout-secs bounds the drain whatever a connection waits

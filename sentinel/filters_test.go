@@ -181,6 +181,22 @@ func TestLogFilter(t *testing.T) {
 		"header.set-cookie":"[redacted]","header.content-type":"text/plain; charset=utf-8","body":null}`)
 }
 
+// TestLogFilterSecrets checks that names that contain a secret's word keep their values, and that others do not.
+func TestLogFilterSecrets(t *testing.T) {
+	t.Parallel()
+	client, log := logged(t, `fields "X-API-Key" "x-session-id" "SAML-Assertion" "X-Keyboard" "Referer" "X-Plain" "Location"`, slog.LevelInfo, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://a.test/#access_token=secret&state=1")
+		w.WriteHeader(http.StatusFound)
+	})
+	client.send(t, "GET /a;JSESSIONID=secret?password=secret HTTP/1.1\r\nHost: a.test\r\nX-Api-Key: secret\r\nX-Session-Id: secret\r\nSaml-Assertion: secret\r\n"+
+		"X-Keyboard: qwertz\r\nReferer: https://b.test/?page=2&Password=secret&lang=en\r\nX-Plain: token\r\n\r\n")
+	client.expect(t, http.StatusFound)
+	log.want(t, `{"msg":"request","path":"/a;JSESSIONID=[redacted]","header.x-api-key":"[redacted]","header.x-session-id":"[redacted]",
+		"header.saml-assertion":"[redacted]","header.x-keyboard":"[redacted]","header.x-plain":"token",
+		"header.referer":"https://b.test/?page=2&Password=[redacted]&lang=en"}`)
+	log.want(t, `{"msg":"response","status":302,"header.location":"https://a.test/#access_token=[redacted]&state=1"}`)
+}
+
 func TestLogFilterBodies(t *testing.T) {
 	t.Parallel()
 	client, log := logged(t, `log-body #true; max-body-log-size 10; level "warn"`, slog.LevelWarn, func(w http.ResponseWriter, _ *http.Request) {

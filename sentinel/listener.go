@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,7 @@ func (s *socket) accept() {
 			return
 		case err != nil:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.p.log.Warn("accept failed", "listener", s.current.Load().id, "error", err.Error(), "retry_in", pause.String())
+			s.p.remark(slog.LevelWarn, "accept failed", slog.String("listener", s.current.Load().id), slog.String("error", err.Error()), slog.String("retry_in", pause.String()))
 			select {
 			case <-time.After(pause):
 			case <-s.p.stopped:
@@ -122,17 +123,17 @@ func (l *listener) start(nc net.Conn) {
 // full records a connection that is closed because it is over a limit.
 func (l *listener) full(r Reason, most int64, client string) {
 	l.p.metrics.Blocked(r.String())
-	l.warnRefused("client", client, "reason", r.String(), "limit", most)
+	l.warnRefused(slog.String("client", client), slog.String("reason", r.String()), slog.Int64("limit", most))
 }
 
 // warnRefused logs that connections are refused, and why this one was, once a second at most.
-func (l *listener) warnRefused(why ...any) {
+func (l *listener) warnRefused(why ...slog.Attr) {
 	warned := &l.socket.warned
 	now, last := l.p.sweeper.now()|1, tick(warned.Load())
 	if last != 0 && !after(now, last+ticks(time.Second)) || !warned.CompareAndSwap(uint64(last), uint64(now)) {
 		return
 	}
-	l.p.log.Warn("connection refused", append([]any{"listener", l.id}, why...)...)
+	l.p.remark(slog.LevelWarn, "connection refused", append([]slog.Attr{slog.String("listener", l.id)}, why...)...)
 }
 
 // closed takes an ended connection off the books.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -90,7 +91,9 @@ func (p *Proxy) openLogs(c *config.Logging) (*logs, error) {
 func (p *Proxy) openLog(l *logs, s logSpec) (*telemetry.Writer, error) {
 	o := telemetry.WriterOptions{
 		BufferSize: s.buffer, EveryEntry: s.each || s.sink != nil, Dropped: p.metrics.LogDropped(s.name),
-		Failed: func(err error) { p.log.Error("log cannot be written", "log", s.name, "error", err.Error()) },
+		Failed: func(err error) {
+			p.remark(slog.LevelError, "log cannot be written", slog.String("log", s.name), slog.String("error", err.Error()))
+		},
 	}
 	if s.sink != nil {
 		w := telemetry.NewWriter(s.sink, o)

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -64,7 +65,7 @@ func (p *Proxy) watchMemory(now tick) {
 		if m.Short() {
 			what = "memory is short: refusing requests"
 		}
-		p.log.Warn(what, "short", m.Short(), "bytes", used, "limit", m.Limit())
+		p.remark(slog.LevelWarn, what, slog.Bool("short", m.Short()), slog.Int64("bytes", used), slog.Int64("limit", m.Limit()))
 	}
 	if m.Short() && now%collectEvery == 0 && m.collecting.CompareAndSwap(false, true) {
 		// With nothing new coming in there may be no collection for minutes.

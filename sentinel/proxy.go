@@ -47,6 +47,10 @@ type Options struct {
 	// Prepare is called once by New, when the configuration has been read and nothing has been opened yet, with
 	// what it asks of the process. New returns its error. nil: nothing is done about that.
 	Prepare func(ProcessSettings) error
+	// Reloading is called when a reload begins, whoever asked for it, and what it returns when that is over, with its
+	// error. One ends before the next begins, and nobody who waits for a reload hears of its end before. It is not called
+	// for what is refused because the proxy does not serve. nil: nobody is told.
+	Reloading func() (reloaded func(error))
 }
 
 // Proxy is one running Sentinel. New makes it, Run serves, or Close gives it up; its other methods may be called from any
@@ -68,6 +72,7 @@ type Proxy struct {
 	pipes     pipeList
 	encoders  *coding.Pool // of compress filters
 	notes     *notes       // of log filters
+	remarks   *notes       // of the process
 	sweeper   *sweeper
 	acceptors sync.WaitGroup
 	clients   sync.WaitGroup // connections; none is added once acceptors are gone
@@ -124,6 +129,8 @@ func (p *Proxy) build(cfg *config.Config) error {
 	go p.events.run(p.logEvent)
 	p.notes = newNotes(p.metrics.LogDropped("filter"))
 	go p.notes.run(p.logNote)
+	p.remarks = newNotes(p.metrics.LogDropped("process")) // its own: a busy log filter must not hide them
+	go p.remarks.run(p.logNote)
 	first, err := p.prepare(cfg, nil, func() {})
 	if err != nil {
 		return err
@@ -331,7 +338,7 @@ func (p *Proxy) closeSockets() {
 // survive ends a panicking goroutine's work but not the process, and says what happened.
 func (p *Proxy) survive(what string) {
 	if bug := recover(); bug != nil {
-		p.log.Error("internal error", "in", what, "cause", fmt.Sprint(bug), "stack", string(debug.Stack()))
+		p.remark(slog.LevelError, "internal error", slog.String("in", what), slog.String("cause", fmt.Sprint(bug)), slog.String("stack", string(debug.Stack())))
 	}
 }
 
@@ -375,8 +382,10 @@ func (p *Proxy) release() {
 	if p.events != nil {
 		p.events.close()
 	}
-	if p.notes != nil {
-		p.notes.close()
+	for _, q := range []*notes{p.notes, p.remarks} {
+		if q != nil {
+			q.close()
+		}
 	}
 	if p.demo != nil {
 		p.demo.close()

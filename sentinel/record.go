@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/telemetry"
@@ -94,7 +95,7 @@ func (x *exchange) logError(info *ReasonInfo, took time.Duration) {
 	}
 	if info.Source == FromInternal {
 		e.Level = telemetry.LevelError
-		x.p.log.Error("internal error", "trace_id", string(x.trace), "cause", x.cause)
+		x.p.remark(slog.LevelError, "internal error", slog.String("trace_id", string(x.trace)), slog.String("cause", x.cause))
 	}
 	if x.route != nil {
 		e.Route, e.Upstream = x.route.id, x.route.upstream

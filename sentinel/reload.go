@@ -115,6 +115,10 @@ func (p *Proxy) reloadAll() {
 // reload makes one, and tells of it everywhere.
 func (p *Proxy) reload(a *attempt) {
 	began := time.Now()
+	if p.options.Reloading != nil {
+		reloaded := p.options.Reloading()
+		defer func() { reloaded(a.err) }()
+	}
 	p.log.Info("reload started", "trigger", a.trigger, "config", p.options.Path)
 	p.auditReload("reload_started", "trigger", a.trigger)
 	was := p.snapshot.Load()
@@ -212,17 +216,8 @@ func (p *Proxy) reloadOnce() (warnings []string, err error) {
 // swap builds a snapshot and makes it the one that is served.
 func (p *Proxy) swap(cfg *config.Config, old *snapshot, rest func()) error {
 	p.lifecycle.Lock()
-	p.preparing = true
-	p.lifecycle.Unlock()
-	defer func() { // also after a bug
-		p.lifecycle.Lock()
-		p.preparing = false
-		p.lifecycle.Unlock()
-	}()
-	next, err := p.prepare(cfg, old, rest)
-	p.lifecycle.Lock()
 	defer p.lifecycle.Unlock()
-	p.preparing = false
+	next, err := p.prepareUnlocked(cfg, old, rest)
 	switch {
 	case err != nil:
 		p.forget()
@@ -233,6 +228,17 @@ func (p *Proxy) swap(cfg *config.Config, old *snapshot, rest func()) error {
 	}
 	p.commit(next)
 	return nil
+}
+
+// prepareUnlocked is prepare without the lifecycle lock, which is held before and after it, also after a bug.
+func (p *Proxy) prepareUnlocked(cfg *config.Config, old *snapshot, rest func()) (*prepared, error) {
+	p.preparing = true
+	p.lifecycle.Unlock()
+	defer func() {
+		p.lifecycle.Lock()
+		p.preparing = false
+	}()
+	return p.prepare(cfg, old, rest)
 }
 
 // pace lets a reload take a part of one processor's time only. It shares the machine with the requests, and a thousand

@@ -79,3 +79,42 @@ func TestReloadWithoutRun(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestReloadBug shows that a bug while a snapshot is built leaves the lock free and the books right, so that the next
+// reload succeeds.
+func TestReloadBug(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	p := fromFile(t, &log)
+	stop := serving(t, p)
+	old := p.snapshot.Load()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the bug was not met")
+			}
+		}()
+		_ = p.swap(old.cfg, old, func() {
+			if p.lifecycle.TryLock() {
+				if !p.preparing {
+					t.Error("a snapshot is being built, and nobody knows")
+				}
+				p.lifecycle.Unlock()
+			} else {
+				t.Error("the lock is held while a snapshot is built")
+			}
+			panic("a bug")
+		})
+	}()
+	if !p.lifecycle.TryLock() {
+		t.Fatal("the lock is held after a bug")
+	}
+	if p.preparing {
+		t.Error("a snapshot is still said to be built")
+	}
+	p.lifecycle.Unlock()
+	if _, err := p.Reload(t.Context(), "next"); err != nil || p.Status().Generation != old.generation+1 {
+		t.Errorf("the next reload: %v, generation %d", err, p.Status().Generation)
+	}
+	stop()
+}

@@ -143,15 +143,24 @@ func (s *screening) fill(read bodyReader, most int64, all bool) Reason {
 		if r != none {
 			return r
 		}
-		s.held, s.whole = append(s.held, piece...), last
-		if !s.c.x.hold(int64(len(piece))) {
+		fits := false
+		s.whole = last
+		if s.held, fits = s.c.x.holdPiece(s.held, piece); !fits {
 			return s.failAll(agentBusy, causeNoRoom)
 		}
 	}
 	return none
 }
 
-// hold takes n bytes off what all bodies held for agents may take, until the exchange is over.
+// holdPiece appends a piece to a body that is held. It counts as the buffer that holds it, which grows in leaps;
+// false: there is no room.
+func (x *exchange) holdPiece(held, piece []byte) ([]byte, bool) {
+	before := cap(held)
+	held = append(held, piece...)
+	return held, x.hold(int64(cap(held) - before))
+}
+
+// hold takes n bytes of memory off what all bodies held for agents may take, until the exchange is over.
 func (x *exchange) hold(n int64) bool {
 	x.held += n
 	return x.p.held.Add(n) <= x.p.limits.holding.Load()
@@ -235,7 +244,7 @@ func (s *screening) showHeldTo(ctx context.Context, seat *viewer) Reason {
 
 // replace puts what agents made of it in the place of what is held.
 func (s *screening) replace(held []byte, decoded bool) {
-	s.c.x.hold(int64(len(held)))
+	s.c.x.hold(int64(cap(held)))
 	s.held, s.changed, s.total = held, true, -1
 	if decoded {
 		s.encoding, s.decoded = "", true
@@ -252,7 +261,7 @@ func (s *screening) readable(seat *viewer) (data []byte, decoded bool, r Reason)
 	if err != nil {
 		return nil, false, seat.fail(decodeReason(err), s.kind, err.Error())
 	}
-	if !s.c.x.hold(int64(len(data))) {
+	if !s.c.x.hold(int64(cap(data))) {
 		return nil, false, seat.fail(agentBusy, s.kind, causeNoRoom)
 	}
 	return data, true, none

@@ -5,20 +5,14 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/wire"
 )
 
-const (
-	// maxQueuedNotes and maxQueuedBytes bound what waits to be written for log filters, over all exchanges.
-	maxQueuedNotes = 1024
-	maxQueuedBytes = 8 << 20
-	// maxNoted bounds each value from outside but a body, in bytes.
-	maxNoted = 1024
-)
+// maxNoted bounds each value from outside but a body, in bytes.
+const maxNoted = 1024
 
 // logRules is a route's log filter.
 type logRules struct {
@@ -41,16 +35,6 @@ func bindLog(f *config.Filter) *logRules {
 	}
 	return r
 }
-
-// secrets are fields whose values nobody may read in a log.
-var secrets = map[string]bool{
-	"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true, "cookie2": true, "set-cookie2": true,
-	"x-api-key": true, "x-auth-token": true, "x-csrf-token": true, "x-xsrf-token": true, "x-amz-security-token": true,
-	"x-internal-token": true, "authorization-internal": true, "authentication-info": true, "proxy-authentication-info": true,
-}
-
-// redacted stands for the value of a secret.
-const redacted = "[redacted]"
 
 // witness stands between an exchange and its client, on routes with a log filter, and keeps what that is to
 // write down. It sees answers before they are encoded.
@@ -138,7 +122,7 @@ func (w *witness) noteRequest() {
 		path = path[:i] // queries carry tokens
 	}
 	attrs := append(w.about(), slog.String("method", printable(x.req.Method)), slog.String("host", printable(x.req.Host)),
-		slog.String("path", printable(path)), slog.String("client", x.clientAddr().Unmap().String()))
+		slog.String("path", printable(redactPairs(path[:min(len(path), maxNoted)]))), slog.String("client", x.clientAddr().Unmap().String()))
 	attrs = append(attrs, w.chosen(x.req.Fields)...)
 	x.p.notes.add("request", w.rules.level, w.request.attrs(attrs))
 }
@@ -172,11 +156,11 @@ func (w *witness) chosen(fields []wire.Field) (list []slog.Attr) {
 				values = append(values, ", "...)
 			}
 			found = true
-			values = append(values, fields[i].Value[:min(len(fields[i].Value), maxNoted)]...)
+			values = append(values, redactPairs(fields[i].Value[:min(len(fields[i].Value), maxNoted)])...)
 		}
 		switch {
 		case !found:
-		case secrets[name]:
+		case isSecret(name):
 			list = append(list, slog.String("header."+name, redacted))
 		default:
 			list = append(list, slog.String("header."+name, printable(values)))
@@ -205,58 +189,3 @@ func escape(b []byte) string {
 	quoted := strconv.AppendQuoteToASCII(nil, string(b))
 	return strings.ReplaceAll(string(quoted[1:len(quoted)-1]), `\"`, `"`)
 }
-
-// note is one entry of a log filter.
-type note struct {
-	what  string
-	level slog.Level
-	attrs []slog.Attr
-	bytes int64
-}
-
-// notes carries the entries of log filters to the log, in their order. The log may be slow, so nobody waits
-// for it: what does not fit is counted and dropped.
-type notes struct {
-	queue chan note
-	done  chan struct{} // closed when run has ended
-	lost  func(n int)   // counts what did not fit
-	held  atomic.Int64  // bytes in the queue
-}
-
-func newNotes(lost func(int)) *notes {
-	return &notes{queue: make(chan note, maxQueuedNotes), done: make(chan struct{}), lost: lost}
-}
-
-// add never waits.
-func (q *notes) add(what string, level slog.Level, attrs []slog.Attr) {
-	n := note{what: what, level: level, attrs: attrs}
-	for i := range attrs {
-		n.bytes += int64(len(attrs[i].Key) + len(attrs[i].Value.String()))
-	}
-	if q.held.Add(n.bytes) <= maxQueuedBytes {
-		select {
-		case q.queue <- n:
-			return
-		default:
-		}
-	}
-	q.held.Add(-n.bytes)
-	q.lost(1)
-}
-
-// run writes what is added until close.
-func (q *notes) run(write func(*note)) {
-	defer close(q.done)
-	for n := range q.queue {
-		write(&n)
-		q.held.Add(-n.bytes)
-	}
-}
-
-// close ends run once it has written everything; nothing may be added any more.
-func (q *notes) close() {
-	close(q.queue)
-	<-q.done
-}
-
-func (p *Proxy) logNote(n *note) { p.log.LogAttrs(context.Background(), n.level, n.what, n.attrs...) }

@@ -121,9 +121,21 @@ var filterMutants = []mutant{
 	},
 	{
 		Name: "filter/secret-logged", File: "sentinel/witness.go", Tests: inEngine("TestLogFilter"),
-		Old:  "case secrets[name]:",
+		Old:  "case isSecret(name):",
 		New:  "case false:",
 		Rule: "who reads the log could act as the user",
+	},
+	{
+		Name: "filter/secret-case", File: "sentinel/redact.go", Tests: inEngine("TestLogFilterSecrets"),
+		Old:  "name = strings.ToLower(name)",
+		New:  "name = strings.Clone(name)",
+		Rule: "who reads the log could act as the user, whatever case a parameter is written in",
+	},
+	{
+		Name: "filter/secret-parameter", File: "sentinel/redact.go", Tests: inEngine("TestLogFilterSecrets"),
+		Old:  "case isSecretParameter(string(text[name:i])):",
+		New:  "case false:",
+		Rule: "a Referer has the query of another page",
 	},
 	{
 		Name: "filter/raw-log", File: "sentinel/witness.go", Tests: inEngine("TestLogFilter"),

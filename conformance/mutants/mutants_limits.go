@@ -100,8 +100,8 @@ var limitMutants = []mutant{
 	},
 	{
 		Name: "limits/buffer-over", File: "sentinel/buffer.go", Tests: vectors("buffer/chunked-over"),
-		Old:  "if int64(len(held)) > x.route.maxBuffer {\n\t\t\treturn bodyOverBuffer",
-		New:  "if int64(len(held)) > 2*x.route.maxBuffer {\n\t\t\treturn bodyOverBuffer",
+		Old:  "case int64(len(held)) > x.route.maxBuffer:\n\t\t\treturn bodyOverBuffer",
+		New:  "case int64(len(held)) > 2*x.route.maxBuffer:\n\t\t\treturn bodyOverBuffer",
 		Rule: "config.md 5.5: buffers are bounded, also when the body does not say how long it is",
 	},
 }

@@ -21,6 +21,12 @@ var processMutants = []mutant{
 		Rule: "who connects while listeners are still open is served",
 	},
 	{
+		Name: "process/asleep-in-body", File: "sentinel/exchange.go", Tests: inEngine("TestDrainHeldBody"),
+		Old:  "	x.c.awake()\n",
+		New:  "",
+		Rule: "a drain does not cut a request whose body is still coming",
+	},
+	{
 		Name: "process/passed-on-for-ever", File: "sentinel/internal/process/sockets.go", Tests: inProcess("TestCloseReallyCloses"),
 		Old:  "if i := slices.Index(l.set.inUse, l); i >= 0 {",
 		New:  "if i := slices.Index(l.set.inUse, l); i > len(l.set.inUse) {",

@@ -78,7 +78,20 @@ func (c *command) open(host *process.Host) (*sentinel.Proxy, error) {
 			s.Daemon = s.Daemon || c.daemon
 			return host.Prepare(process.Settings(s))
 		},
+		Reloading: func() func(error) { return reloading(host) },
 	})
+}
+
+// reloading tells the service manager that a reload begins, and returns what tells it how that went.
+func reloading(host *process.Host) (reloaded func(error)) {
+	host.Reloading()
+	return func(err error) {
+		status := "serving"
+		if err != nil {
+			status = "serving; the last reload failed: " + err.Error()
+		}
+		host.Reloaded(status)
+	}
 }
 
 // text is what the process that started this one is told about an error.
@@ -159,16 +172,8 @@ func (o *operator) reopen() {
 	}
 }
 
-// reload serves what the configuration says now; the service manager is told. Its outcome is in the log. One reload
-// ends before the next one begins: "ready" is said when it is true.
-func (o *operator) reload() {
-	o.host.Reloading()
-	status := "serving"
-	if _, err := o.p.Reload(o.ctx, "SIGHUP"); err != nil {
-		status = "serving; the last reload failed: " + err.Error()
-	}
-	o.host.Reloaded(status)
-}
+// reload serves what the configuration says now. Its outcome is in the log.
+func (o *operator) reload() { _, _ = o.p.Reload(o.ctx, "SIGHUP") }
 
 // upgrade drains once another process serves. Its errors are in the log.
 func (o *operator) upgrade() {

@@ -112,6 +112,41 @@ func TestServiceManager(t *testing.T) {
 	}
 }
 
+// TestServiceManagerEveryReload shows that the service manager is told of reloads that no signal asked for, and how each
+// went, before whoever waits for it is.
+func TestServiceManagerEveryReload(t *testing.T) {
+	t.Parallel()
+	m := newManager(t)
+	file, socket := adminConfig(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = write(t, strings.Replace(string(text), "system {", "system { auto-reload #true;", 1))
+	p := startProgram(t, os.Args[0], []string{m.env()}, "-c", file)
+	m.expect(t, "READY=1", "STATUS=serving")
+	reloaded := func(how, status string) {
+		t.Helper()
+		if got := m.next(t); len(got) < 2 || got[0] != "RELOADING=1" || !strings.HasPrefix(got[1], "MONOTONIC_USEC=") {
+			t.Errorf("a reload %s begins with %q", how, got)
+		}
+		if got := m.next(t); len(got) != 2 || got[0] != "READY=1" || !strings.HasPrefix(got[1], status) {
+			t.Errorf("a reload %s ends with %q, want %q", how, got, status)
+		}
+	}
+	execute(t, "reload", "--wait", "--socket", socket).expect(t, 0, `^reload done`, "")
+	reloaded("by command", "STATUS=serving")
+	if err := os.WriteFile(file, []byte("route {"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reloaded("by itself", "STATUS=serving; the last reload failed: ")
+	p.signal(t, syscall.SIGTERM)
+	m.expectLast(t, "STOPPING=1", "STATUS=draining")
+	if code := p.exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestSocketActivation gives the program sockets as systemd does: one found by its address, one by its name, one that
 // no listener wants, which is closed.
 func TestSocketActivation(t *testing.T) {

@@ -132,6 +132,12 @@ func TestRouteLists(t *testing.T) {
 			name: "agents", text: route(`filters "x" "y"; agents "w"`), want: lists{[]string{"x", "y", "agent:w"}, nil},
 			warnings: []string{"nothing refers to this filter"},
 		},
+		{
+			name: "named twice", text: route(`filters "x" "y" "x" "guard" "y" "x"`), want: lists{[]string{"x", "y", "guard"}, nil},
+			warnings: []string{
+				`routes.route "api".filters: filter "x" is named twice; it has effect once, at its first place`, `filter "y" is named twice`,
+			},
+		},
 		{name: "agent attached twice", text: route(`filters "x" "y" "guard"; agents "w"`), want: lists{[]string{"x", "y", "guard"}, nil}},
 		{name: "waf with its one filter", text: route(`filters "x" "y"; waf-enabled #true`), want: lists{[]string{"x", "y", "guard"}, nil}},
 		{name: "waf attached already", text: route(`filters "guard" "x" "y"; waf-enabled #true`), want: lists{[]string{"guard", "x", "y"}, nil}},

@@ -24,6 +24,7 @@ func (r *reader) validate(c *Config, entry Pos) {
 	}
 	r.checkReferences()
 	r.checkPhases(c)
+	r.dropRepeats(c.Routes)
 	r.checkSingular(c)
 	r.checkResources(c.System.WorkingDir)
 	if r.problems.HasErrors() {
@@ -55,6 +56,26 @@ func (r *reader) checkPhases(c *Config) {
 				})
 			}
 		}
+	}
+}
+
+// dropRepeats warns of filters that a route names twice and drops all but the first: a rate limit would count each
+// request twice. What `agents` names twice, addImplicitFilters drops.
+func (r *reader) dropRepeats(routes []Route) {
+	for i := range routes {
+		r.options.Rest()
+		t, seen := &routes[i], map[string]bool{}
+		t.Filters = slices.DeleteFunc(t.Filters, func(id string) bool {
+			if strings.HasPrefix(id, implicitPrefix) || !seen[id] {
+				seen[id] = true
+				return false
+			}
+			r.report(Problem{
+				Pos: t.Pos, Severity: Warning, Path: "routes.route " + kdlQuote(cut(t.ID)) + ".filters",
+				Found: fmt.Sprintf("filter %q is named twice", cut(id)), Expected: "it has effect once, at its first place",
+			})
+			return true
+		})
 	}
 }
 

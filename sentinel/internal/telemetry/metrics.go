@@ -85,7 +85,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		version:    label(o.Version),
 		registry:   prometheus.NewRegistry(),
 		blocked:    counters(o.Reasons),
-		logDrops:   counters([]string{"access", "error", "audit", "event", "filter"}),
+		logDrops:   counters([]string{"access", "error", "audit", "event", "filter", "process"}),
 		compressed: counters([]string{"gzip", "br", "zstd"}),
 		routes:     make(map[string]*RouteMetrics),
 		upstreams:  make(map[string]*UpstreamMetrics),
@@ -123,8 +123,8 @@ func (m *Metrics) Blocked(reason string) { member(m.blocked, reason).Inc() }
 // Compressed counts an answer whose body is encoded with a coding ("gzip", "br", "zstd").
 func (m *Metrics) Compressed(coding string) { member(m.compressed, coding).Inc() }
 
-// LogDropped returns the counter of lines that a log ("access", "error", "audit", "event", "filter") lost, in the form
-// that WriterOptions.Dropped takes.
+// LogDropped returns the counter of lines that a log ("access", "error", "audit", "event", "filter",
+// "process") lost, in the form that WriterOptions.Dropped takes.
 func (m *Metrics) LogDropped(log string) func(n int) {
 	c := member(m.logDrops, log)
 	return func(n int) { c.Add(uint64(n)) }
