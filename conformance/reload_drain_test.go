@@ -31,7 +31,12 @@ func (s *reloadSite) tunnel(t *testing.T, o *origin, id string, n int) (*client,
 func TestReloadTunnels(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, "127.0.0.1:0")
-	s := openReloadSite(t, webSockets("ws", o.addr()))
+	const many = 1_000_000 // as -scale asks for
+	sockets := strings.Replace(webSockets("ws", o.addr()), "upstream \"ws\" {", fmt.Sprintf("upstream \"ws\" { connection-pool { max-connections %d };", many), 1)
+	limits := func(headers int) string {
+		return fmt.Sprintf("limits { max-connections-per-client %d; max-connections-per-route %[1]d; max-header-count %d }\n", many, headers)
+	}
+	s := openReloadSite(t, sockets+limits(50))
 	type open struct {
 		c *client
 		r *request
@@ -42,8 +47,8 @@ func TestReloadTunnels(t *testing.T) {
 		all = append(all, open{c, r})
 	}
 	for n := range 20 * *scale {
-		s.reload(t, webSockets("ws", o.addr())+through(fmt.Sprint("other-", n), o.addr())+
-			fmt.Sprintf("listener \"extra\" { address \"127.0.0.1:0\"; keepalive-timeout-secs %d }\nlimits { max-header-count %d }\n", n+1, n+50))
+		s.reload(t, sockets+through(fmt.Sprint("other-", n), o.addr())+
+			fmt.Sprintf("listener \"extra\" { address \"127.0.0.1:0\"; keepalive-timeout-secs %d }\n", n+1)+limits(n+50))
 	}
 	for n, tunnel := range all {
 		ping := fmt.Appendf(nil, "ping %d", n)
