@@ -104,4 +104,10 @@ var limitMutants = []mutant{
 		New:  "case int64(len(held)) > 2*x.route.maxBuffer:\n\t\t\treturn bodyOverBuffer",
 		Rule: "config.md 5.5: buffers are bounded, also when the body does not say how long it is",
 	},
+	{
+		Name: "limits/held-by-length", File: "sentinel/screen.go", Tests: inEngine("TestHeldByCapacity"),
+		Old:  "x.hold(int64(cap(held) - before))",
+		New:  "x.hold(int64(len(piece) + 0*before))",
+		Rule: "what is held counts as the memory it takes",
+	},
 }

@@ -27,6 +27,12 @@ var processMutants = []mutant{
 		Rule: "a drain does not cut a request whose body is still coming",
 	},
 	{
+		Name: "process/waits-for-log", File: "sentinel/notes.go", Tests: inEngine("TestStuckLog"),
+		Old:  "p.remarks.add(what, level, attrs)",
+		New:  "p.log.LogAttrs(context.Background(), level, what, attrs...)",
+		Rule: "a standard error that nobody reads stops nobody who accepts, sweeps or serves",
+	},
+	{
 		Name: "process/passed-on-for-ever", File: "sentinel/internal/process/sockets.go", Tests: inProcess("TestCloseReallyCloses"),
 		Old:  "if i := slices.Index(l.set.inUse, l); i >= 0 {",
 		New:  "if i := slices.Index(l.set.inUse, l); i > len(l.set.inUse) {",
