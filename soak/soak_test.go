@@ -153,7 +153,8 @@ func (s *soak) send(d time.Duration) {
 			return
 		}
 		s.requests++
-		all.Go(func() { s.one(s.requests) })
+		nth := s.requests
+		all.Go(func() { s.one(nth) })
 	}
 }
 
