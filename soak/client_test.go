@@ -90,18 +90,24 @@ func (k *keptConn) receive(id string) (r result, keep bool, err error) {
 
 // take returns the connection that was idle last, or a new one.
 func (c *client) take() (*keptConn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if last := len(c.idle) - 1; last >= 0 {
-		conn := c.idle[last]
-		c.idle = c.idle[:last]
-		return conn, nil
+	if kept := c.pop(); kept != nil {
+		return kept, nil
 	}
 	conn, err := net.DialTimeout("tcp", c.addr, patience)
 	if err != nil {
 		return nil, err
 	}
 	return &keptConn{conn, bufio.NewReader(conn)}, nil
+}
+
+// pop returns nil when no connection is idle.
+func (c *client) pop() (kept *keptConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last := len(c.idle) - 1; last >= 0 {
+		kept, c.idle = c.idle[last], c.idle[:last]
+	}
+	return kept
 }
 
 // close ends the idle connections.

@@ -179,8 +179,8 @@ func (c *chronicle) play(f *trouble, last time.Duration, end <-chan struct{}) er
 }
 
 // breakerTail is how long after a fault the breaker of fused may refuse: the last request has a second to
-// fail, the breaker is open for one, and one is for trials on a busy machine.
-const breakerTail = 3 * time.Second
+// fail, the breaker is open for one, and two are for trials on a busy machine.
+const breakerTail = 4 * time.Second
 
 // short reports whether the fault may be over before a request has met its limit, so that all end well.
 func (f *trouble) short() bool {

@@ -59,6 +59,9 @@ type soak struct {
 // TestSoak is RES-04.
 func TestSoak(t *testing.T) {
 	setPeriods()
+	if *rate < 1 || *length < 5*time.Second {
+		t.Fatal("a soak takes at least 5s and a request a second")
+	}
 	w := newWorld(t)
 	p := startProxy(t, w)
 	s := &soak{T: t, proxy: p, client: &client{addr: p.addr}, troubles: w.troubles()}
