@@ -154,6 +154,10 @@ bench-agents: ## What an agent on the route costs, in each dialect (ROUNDS, DURA
 bench-reload: ## Reload a hundred times under load (ARGS='-rate 5000 -duration 60s -routes 1000')
 	scripts/bench-peers reload $(ARGS)
 
+.PHONY: soak
+soak: ## An hour under load, with faults and reloads (ARGS='-soak 8h -rate 1000')
+	go test ./soak -count=1 -v -timeout 0 -args -soak 60m $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf build

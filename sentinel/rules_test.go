@@ -118,6 +118,19 @@ func TestOutsideArrows(t *testing.T) {
 	}
 }
 
+// TestSoakKnowsNoCode keeps the soak outside of the binary that it runs.
+func TestSoakKnowsNoCode(t *testing.T) {
+	p, err := build.ImportDir(filepath.Join(root, "soak"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range p.TestImports {
+		if strings.HasPrefix(path, module+"sentinel") || strings.HasPrefix(path, module+"conformance") {
+			t.Errorf("soak imports %s", path)
+		}
+	}
+}
+
 func TestOnePackageComment(t *testing.T) {
 	for _, dir := range goDirs(t, "") {
 		var with, all []string

@@ -33,7 +33,7 @@ func (r *reader) system(b *block) System {
 		s.WorkingDir = ""
 	}
 	b.needs("pid-file", s.PIDFile, directory(filepath.Dir(s.PIDFile)))
-	b.needs("admin-socket", s.AdminSocket, socket(s.AdminSocket))
+	b.needs("admin-socket", s.AdminSocket, ownSocket(s.AdminSocket))
 	b.needs("user", s.User, account(s.User))
 	b.needs("group", s.Group, group(s.Group))
 	b.needs("working-directory", s.WorkingDir, directory(s.WorkingDir))

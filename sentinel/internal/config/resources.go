@@ -160,6 +160,26 @@ func socket(name string) func(string) error {
 	}
 }
 
+// ownSocket checks a path at which the proxy is to listen: there may be nothing or a socket, in a directory where it may
+// make one.
+func ownSocket(name string) func(string) error {
+	const w, x = 2, 1 // access(2)
+	return func(dir string) error {
+		path := resolve(dir, name)
+		parent := filepath.Dir(path)
+		if err := isDirectory(parent); err != nil {
+			return err
+		}
+		if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+			return fmt.Errorf("%s is %s, not a socket", path, kindOf(info.Mode()))
+		}
+		if err := syscall.Access(parent, w|x); err != nil {
+			return fmt.Errorf("cannot make a socket in %s: %w", parent, err)
+		}
+		return nil
+	}
+}
+
 // kindOf names what a file is.
 func kindOf(m os.FileMode) string {
 	switch {
