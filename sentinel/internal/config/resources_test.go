@@ -141,6 +141,10 @@ func TestResources(t *testing.T) {
 		{name: "working directory", text: withSystem(`working-directory "/no/where"`), problem: "system.working-directory: directory /no/where"},
 		{name: "pid-file", text: withSystem(`pid-file "pid"`)},
 		{name: "pid-file nowhere", text: withSystem(`pid-file "nowhere/pid"`), problem: "system.pid-file: directory nowhere: no such file or directory"},
+		{name: "admin-socket", text: withSystem(`admin-socket "admin.sock"`)},
+		{name: "admin-socket that is there", text: withSystem(`admin-socket "a.sock"`)},
+		{name: "admin-socket is a file", text: withSystem(`admin-socket "text"`), problem: "system.admin-socket: text is a regular file, not a socket"},
+		{name: "admin-socket nowhere", text: withSystem(`admin-socket "nowhere/a.sock"`), problem: "system.admin-socket: directory nowhere: no such file or directory"},
 		{name: "user", text: withSystem(`user "no-such-user-here"`), problem: "system.user: user: unknown user no-such-user-here"},
 		{name: "group", text: withSystem(`group "no-such-group-here"`), problem: "system.group: group: unknown group no-such-group-here"},
 	}
