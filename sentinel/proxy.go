@@ -283,7 +283,8 @@ func (p *Proxy) Run(ctx context.Context) {
 func (p *Proxy) serve(s *socket) {
 	l := s.current.Load()
 	p.acceptors.Go(s.accept)
-	p.log.Info("listening", "listener", l.id, "address", s.nl.Addr().String(), "tls", l.tls != nil)
+	p.remark(slog.LevelInfo, "listening",
+		slog.String("listener", l.id), slog.String("address", s.nl.Addr().String()), slog.Bool("tls", l.tls != nil))
 }
 
 // drain ends every connection, gently first.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -364,7 +365,8 @@ func (p *Proxy) apply(cfg *config.Config) {
 	}
 }
 
-// commit makes a prepared snapshot the one that is served. Nothing of it can fail. The lifecycle lock is held.
+// commit makes a prepared snapshot the one that is served. Nothing of it can fail, and it waits for nothing, not even
+// for the log. The lifecycle lock is held.
 func (p *Proxy) commit(n *prepared) {
 	s, old := n.snap, n.old
 	r := n.retires()
@@ -383,7 +385,7 @@ func (p *Proxy) commit(n *prepared) {
 	}
 	for leaving := range r.sockets {
 		_ = leaving.nl.Close()
-		p.log.Info("listener left", "address", leaving.address)
+		p.remark(slog.LevelInfo, "listener left", slog.String("address", leaving.address))
 	}
 	p.sweeper.drain(func(c *conn) bool { return r.sockets[c.socket] })
 	if n.logs != nil {

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
@@ -77,7 +78,8 @@ func (p *Proxy) retire(r *retirement) {
 	if len(p.retiring) >= maxGenerations {
 		oldest := p.retiring[0]
 		p.retiring = p.retiring[1:]
-		p.log.Warn("too many generations drain, the oldest is cut", "generation", oldest.generation, "limit", maxGenerations)
+		p.remark(slog.LevelWarn, "too many generations drain, the oldest is cut",
+			slog.Uint64("generation", oldest.generation), slog.Int("limit", maxGenerations))
 		close(oldest.forced)
 	}
 	p.metrics.Generations(1 + len(p.retiring))

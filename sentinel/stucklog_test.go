@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sentinel-proxy/sentinel-go/sentinel/internal/config"
 )
 
 // stuckLog is a log that takes no line any more once it is stuck, as standard error does when nobody reads the pipe.
@@ -110,6 +113,38 @@ func TestStuckLog(t *testing.T) {
 		if !strings.Contains(text.String(), line) {
 			t.Errorf("%q was not written once the log took lines again", line)
 		}
+	}
+}
+
+// TestStuckLogReload has the log stuck while a configuration takes effect. It holds a lock then, and half of it would be
+// neither the old nor the new one.
+func TestStuckLogReload(t *testing.T) {
+	t.Parallel()
+	log, free := stickyLog(io.Discard)
+	p, err := New(Options{Text: []byte(stuckConfig), Name: t.Name(), Log: slog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { p.Run(ctx); close(done) }()
+	defer func() { free(); cancel(); <-done }()
+	awaitStatus(t, p, "/own", http.StatusOK)
+	cfg, problems := config.Parse("next.kdl", []byte(strings.Replace(stuckConfig, `"main"`, `"next"`, 1)), config.Options{})
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	cfg.Listeners[0].Address = netip.MustParseAddrPort("127.0.0.2:0") // another socket: one comes and one leaves
+	log.stuck.Store(true)
+	swapped := make(chan error, 1)
+	go func() { swapped <- p.swap(cfg, p.snapshot.Load(), func() {}) }()
+	select {
+	case err := <-swapped:
+		if err != nil || p.Addr("next") == nil || p.Addr("main") != nil {
+			t.Errorf("%v; next at %v, main at %v", err, p.Addr("next"), p.Addr("main"))
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the reload waits for the log")
 	}
 }
 
