@@ -40,7 +40,7 @@ upstream "o" {
     connection-pool { max-connections 20000; idle-timeout-secs 1 }
     circuit-breaker { failure-threshold 1000000 }
 }
-limits { max-total-connections 20000 }
+limits { max-total-connections 20000; max-connections-per-route 20000 }
 observability { logging { access-log { file "ACCESS" } } }
 `
 
