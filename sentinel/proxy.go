@@ -272,7 +272,7 @@ func (p *Proxy) Run(ctx context.Context) {
 	}
 	p.lifecycle.Unlock()
 	if p.scrapes != nil {
-		p.log.Info("listening", "metrics", p.scrapeAt.Addr().String())
+		p.remark(slog.LevelInfo, "listening", slog.String("metrics", p.scrapeAt.Addr().String()))
 		go func() { _ = p.scrapes.Serve(p.scrapeAt) }() // ends with Close
 	}
 	<-ctx.Done()
