@@ -223,7 +223,8 @@ func (p *Proxy) adminReload(w http.ResponseWriter, r *http.Request) {
 // maxProfile bounds how long a processor profile may take.
 const maxProfile = time.Minute
 
-// adminProfile answers with one of runtime/pprof's profiles: "goroutine", "heap", …, or "cpu" over ?seconds=.
+// adminProfile answers with one of runtime/pprof's profiles: "goroutine", "heap", …, which ?debug=1 makes text, or "cpu"
+// over ?seconds=.
 func adminProfile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	if name == "cpu" {
@@ -248,7 +249,8 @@ func adminProfile(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	_ = profile.WriteTo(w, 0) // whoever asked has left
+	debug, _ := strconv.Atoi(r.URL.Query().Get("debug"))
+	_ = profile.WriteTo(w, debug) // whoever asked has left
 }
 
 func writeAdmin(w http.ResponseWriter, status int, v any) {

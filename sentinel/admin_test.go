@@ -125,6 +125,7 @@ func TestAdminPages(t *testing.T) {
 		status       int
 	}{
 		{"GET", "/pprof/goroutine", 200},
+		{"GET", "/pprof/goroutine?debug=1", 200},
 		{"GET", "/pprof/cpu?seconds=1", 200},
 		{"GET", "/pprof/cpu?seconds=61", 400},
 		{"GET", "/pprof/cpu", 400},
@@ -144,6 +145,9 @@ func TestAdminPages(t *testing.T) {
 		}
 		body, _ := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
+		if strings.HasSuffix(test.path, "debug=1") && !strings.HasPrefix(string(body), "goroutine profile: total ") {
+			t.Errorf("%s is no text: %q", test.path, body)
+		}
 		if answer.StatusCode != test.status || len(body) == 0 && test.status != 202 {
 			t.Errorf("%s %s: %d %q, want %d", test.method, test.path, answer.StatusCode, body, test.status)
 		}

@@ -32,7 +32,7 @@ func (p *Proxy) memoryLimit(c *config.Limits) int64 {
 	}
 	machine := limit.MachineMemory(os.DirFS("/"))
 	if machine == 0 {
-		p.log.Warn("max-memory-percent has no effect: nobody says how much memory there is")
+		p.remark(slog.LevelWarn, "max-memory-percent has no effect: nobody says how much memory there is")
 		return bytes
 	}
 	share := int64(float64(machine) * c.MaxMemoryPercent / 100)

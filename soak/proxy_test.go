@@ -1,11 +1,8 @@
 package soak
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/sentinel-proxy/sentinel-go/loadgen/proc"
 )
@@ -190,11 +185,11 @@ type sample struct {
 
 func (p *proxy) sample() (s sample, err error) {
 	s.at = time.Now()
-	profile, err := p.get("/pprof/goroutine")
+	profile, err := p.get("/pprof/goroutine?debug=1")
 	if err != nil {
 		return s, err
 	}
-	if s.goroutines, err = profiled(profile); err != nil {
+	if _, err = fmt.Sscanf(string(profile), "goroutine profile: total %d", &s.goroutines); err != nil {
 		return s, fmt.Errorf("the profile of goroutines: %w", err)
 	}
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
@@ -204,48 +199,6 @@ func (p *proxy) sample() (s sample, err error) {
 	s.descriptors = len(open)
 	s.resident, err = proc.Memory(p.cmd.Process.Pid)
 	return s, err
-}
-
-// profiled counts what a profile has samples of: the values (2) of its samples (2), as profile.proto has them.
-func profiled(packed []byte) (n int, err error) {
-	unpacked, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return 0, err
-	}
-	text, err := io.ReadAll(unpacked)
-	if err != nil {
-		return 0, err
-	}
-	for _, entry := range fields(text, 2) {
-		for _, value := range fields(entry, 2) {
-			count, _ := protowire.ConsumeVarint(value)
-			n += int(count)
-		}
-	}
-	if n == 0 {
-		return 0, errors.New("no samples")
-	}
-	return n, nil
-}
-
-// fields returns the values of a message's field, those of bytes without their length.
-func fields(message []byte, number protowire.Number) (values [][]byte) {
-	for len(message) > 0 {
-		n, kind, tag := protowire.ConsumeTag(message)
-		size := protowire.ConsumeFieldValue(n, kind, message[max(tag, 0):])
-		if tag < 0 || size < 0 {
-			return nil
-		}
-		value := message[tag : tag+size]
-		if kind == protowire.BytesType {
-			value, _ = protowire.ConsumeBytes(value)
-		}
-		if n == number {
-			values = append(values, value)
-		}
-		message = message[tag+size:]
-	}
-	return values
 }
 
 // await waits for something that must happen, and otherwise says what there is.

@@ -12,7 +12,7 @@ import (
 // kdl-go reads a text in one go. To give way to requests between two pieces of a long one, each piece gets its
 // own root node and blocks around it, and what is read is put together again.
 
-// pieceSize is about how much text kdl-go reads at once, in bytes: some tenths of a millisecond.
+// pieceSize is about how much text kdl-go reads at once, in bytes: some tenth of a millisecond.
 const pieceSize = 2 << 10
 
 // pieceEnd is behind a whole node.

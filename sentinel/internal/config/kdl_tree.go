@@ -29,8 +29,10 @@ type nodeRecord struct {
 	args, props int
 }
 
-// newRewrite makes room for what a text of so many bytes may become. It is a guess that saves copying.
+// newRewrite makes room for what a text of so many bytes may become. It is a guess that saves copying, and a small one
+// for a long text: that may be one comment.
 func newRewrite(size int) rewrite {
+	size = min(size, 1<<20)
 	return rewrite{
 		text: make([]byte, 0, size+size/2), nodes: make([]nodeRecord, 0, size/24), args: make([]value, 0, size/24), piece: pieceSize,
 	}
